@@ -1,0 +1,41 @@
+package sandbox
+
+import (
+	"syscall"
+	"time"
+)
+
+// Reason is why a sandbox ended.
+type Reason string
+
+// The reasons. A limit's name means that the limit ended it.
+const (
+	Exited   Reason = "exited"    // the command called exit
+	Signaled Reason = "signaled"  // a signal ended the command
+	WallTime Reason = "wall-time" // policy.TimeLimits.Wall
+	CPUTime  Reason = "cpu-time"  // policy.TimeLimits.CPU
+	Memory   Reason = "memory"    // the kernel's OOM killer, for policy.Limits.Memory
+	Output   Reason = "output"    // policy.Policy.Output
+	Syscall  Reason = "syscall"   // the seccomp filter killed it (SIGSYS)
+	Setup    Reason = "setup"     // the sandbox could not be made; the command never ran
+	Canceled Reason = "canceled"  // the context ended, or Kill was called
+)
+
+// Result is what a sandbox did. The JSON form is described in docs/result.md.
+// A number that this kernel or this user can't know is -1, never 0.
+type Result struct {
+	Reason   Reason         `json:"reason"`
+	ExitCode int            `json:"exit_code"`        // as a shell says it: the command's own, or 128+n for signal n
+	Signal   syscall.Signal `json:"signal,omitempty"` // that ended the command; 0: none
+	Limit    string         `json:"limit,omitempty"`  // the policy key of the limit that ended it, such as "limits.memory"
+
+	WallTime   time.Duration `json:"wall_time_ns"`
+	UserTime   time.Duration `json:"user_time_ns"`   // of the cgroup where there is one, else of the command and its reaped children
+	SystemTime time.Duration `json:"system_time_ns"` // the same
+
+	PeakMemory    int64 `json:"peak_memory_bytes"` // of the cgroup, else the largest resident set of one process
+	PeakProcesses int64 `json:"peak_processes"`
+	OOMKills      int64 `json:"oom_kills"`
+	Throttled     int64 `json:"cpu_throttled_periods"`
+	OutputBytes   int64 `json:"output_bytes"` // counted only when the policy limits it
+}

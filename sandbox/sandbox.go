@@ -1,0 +1,41 @@
+// Package sandbox runs commands that nobody trusts. It reads like os/exec:
+//
+//	p, _ := policy.Builtin("default")
+//	cmd := sandbox.Command(ctx, p, "python3", "-c", "print(6*7)")
+//	out, err := cmd.Output()
+//
+// What a command may do is said by a policy.Policy alone.
+package sandbox
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// Cmd is a command to be run in a sandbox, or one that runs or ran.
+type Cmd struct {
+	Policy *policy.Policy
+	Args   []string // Args[0] is looked up in the PATH inside, unless it holds a slash
+
+	// Stdin, Stdout and Stderr are as in os/exec: nil is /dev/null, an *os.File
+	// is passed on as it is, anything else is copied by a goroutine.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	ExtraFiles     []*os.File // file descriptors 3, 4, … inside
+
+	// Env is the environment that the policy's rules are applied to; nil: os.Environ().
+	Env []string
+	// Dir is what relative paths of the policy mean; empty: the current directory.
+	Dir string
+
+	ctx context.Context
+	process
+}
+
+// Command returns a Cmd that runs name with args under p.
+func Command(ctx context.Context, p *policy.Policy, name string, args ...string) *Cmd {
+	return &Cmd{ctx: ctx, Policy: p, Args: append([]string{name}, args...)}
+}
