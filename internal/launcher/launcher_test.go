@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/cloche-sandbox/cloche/internal/plan"
@@ -14,7 +15,7 @@ import (
 // what it wrote to stdout and its exit status.
 func run(t *testing.T, ops []plan.Op, args ...string) (string, int) {
 	t.Helper()
-	im, err := Assemble(Program{GOARCH: "amd64", Ops: ops, OnFatal: fatal, Vars: 20})
+	im, err := Assemble(Program{GOARCH: runtime.GOARCH, Ops: ops, OnFatal: fatal, Vars: 20})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import "github.com/cloche-sandbox/cloche/internal/plan"
 // writable, at BaseRW. So no padding lies between the two and a small image is
 // a small file, whatever the page size.
 //
-//	header         ELF header and program headers
+//	header         ELF header, program headers, measures
 //	slots          MaxVars numbers of eight bytes          ┐ also at BaseRW
 //	writable data  ResidentRW, then SetupRW, initialised   ┘ (zeroed data follows there)
 //	interpreter
@@ -26,10 +26,17 @@ const (
 	BaseRO = 0x400000
 	BaseRW = 0x800000
 
+	// offsetMeasures is where the file tells its own proportions, between the
+	// program headers and the slots, see measures.
+	offsetMeasures = elfHeaderSize + elfSegments*progHeaderSize
+
 	// offsetSlots is where the slots begin, in the file and above BaseRW; the
 	// interpreters hold SlotsAddress as a constant.
 	offsetSlots  = 0x100
 	SlotsAddress = BaseRW + offsetSlots
+
+	// offsetData is the end of the slots.
+	offsetData = offsetSlots + 8*plan.MaxVars
 
 	// pageSize is the granularity at which the set-up part is unmapped. On a
 	// kernel with larger pages the munmap fails harmlessly.
@@ -60,6 +67,13 @@ const (
 	errnoLimit = 4095 // results above -4096 are errors, as for system calls
 )
 
+// magic stands in the padding of an image's e_ident (elf(5)); its last byte is
+// the version of everything that this file describes.
+const (
+	offsetMagic = 9
+	magic       = "cloche\x01"
+)
+
 // Image is a launcher image and what is needed to speak about it.
 type Image struct {
 	ELF []byte
@@ -69,10 +83,10 @@ type Image struct {
 	Ops []int
 
 	entry   int // index of the first operation
+	textAt  int // file offset of the interpreter, and its length
+	textLen int
 	setupRO int // file offset from which on BaseRO is not needed after set-up
 	setupRW int // offset above BaseRW, the same
-	textLen int
-	rwSize  int // bytes mapped at BaseRW, header included
-	data    map[*plan.Data]uint64
-	labels  map[plan.Label]int
+	rwFile  int // bytes of the file that are mapped at BaseRW
+	rwSize  int // bytes mapped at BaseRW in all, header included
 }
