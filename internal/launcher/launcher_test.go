@@ -114,7 +114,7 @@ func simulated(t testing.TB, im *Image, args ...string) (outcome, error) {
 	t.Helper()
 	k := &FakeKernel{Answer: func(_ *Process, c plan.Call, a [6]uint64) (int64, bool) {
 		switch {
-		case c == plan.SysClose && int32(a[0]) >= 1000:
+		case c == plan.SysClose && int32(a[0]) >= 100:
 			return -int64(syscall.EBADF), true
 		case c == plan.SysGetuid:
 			return int64(os.Getuid()), true
@@ -170,8 +170,7 @@ func TestArm64(t *testing.T) {
 		t.Skip("compiles and emulates: not with -short")
 	}
 	file := filepath.Join(t.TempDir(), "arm64.test")
-	flags := strings.Fields(os.Getenv("CLOCHE_TEST_GOFLAGS"))
-	build := exec.Command("go", append(append([]string{"test", "-c", "-o", file}, flags...), ".")...)
+	build := exec.Command("go", "test", "-c", "-o", file, ".")
 	build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
