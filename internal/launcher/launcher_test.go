@@ -88,7 +88,7 @@ func imageCommand(file string, args []string) *exec.Cmd {
 		if len(args) > 0 {
 			q = append([]string{qemu, "-0", args[0], file}, args[1:]...)
 		}
-		return &exec.Cmd{Path: qemu, Args: q, Env: testEnv}
+		return &exec.Cmd{Path: qemu, Args: q, Env: []string{testEnv[1], testEnv[0]}} // it turns the order round
 	}
 	return &exec.Cmd{Path: file, Args: args, Env: testEnv}
 }
