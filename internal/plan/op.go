@@ -28,8 +28,11 @@ const (
 // Label is a place in the operation list that a jump can name.
 type Label int16
 
-// Next is the zero Label: the operation after this one, but for OnErr.
-const Next Label = 0
+// The labels that mark no operation.
+const (
+	Next      Label = 0  // the operation after this one; as OnErr: fatal
+	Following Label = -1 // the operation after this one, also as OnErr
+)
 
 // Op is one operation.
 type Op struct {

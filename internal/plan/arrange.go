@@ -1,0 +1,310 @@
+package plan
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// mountNode is a Mount with its place decided.
+type mountNode struct {
+	policy.Mount
+	target string // where, after links of the sandbox's own were followed
+	real   string // host path of what is shown, without symbolic links; Read, Write
+	fact   host.PathFact
+	dir    bool // what is shown is a directory
+
+	// cover is the node in whose tree the target lies, -1 for the root.
+	cover int
+	// own: the tree there was made here, so it holds no name that anybody else
+	// chose, and a missing directory can be made in it.
+	own bool
+	// early holds the tree when it had to be cloned before all others.
+	early Var
+	// skip: there is nothing to do.
+	skip bool
+}
+
+// SourcePaths lists the host paths whose facts Compile needs.
+func SourcePaths(p *policy.Policy) []string {
+	paths := make([]string, 0, 2*len(p.Mounts))
+	for i := range p.Mounts {
+		m := &p.Mounts[i]
+		switch m.Kind {
+		case policy.Read, policy.Write:
+			paths = append(paths, sourceOf(m))
+		case policy.Overlay:
+			paths = append(paths, overlayLower(m)...)
+			if m.Upper != "" {
+				paths = append(paths, m.Upper, overlayWork(m), commonDir(m.Upper, overlayWork(m)))
+			}
+		}
+		// What lies under the target decides whether it can be mounted on.
+		for j := range p.Mounts {
+			c := &p.Mounts[j]
+			if (c.Kind == policy.Read || c.Kind == policy.Write || c.Kind == policy.Overlay) && i != j && within(m.Path, c.Path) {
+				if c.Kind == policy.Overlay {
+					paths = append(paths, path.Join(overlayLower(c)[0], m.Path[len(c.Path):]))
+				} else {
+					paths = append(paths, path.Join(sourceOf(c), m.Path[len(c.Path):]))
+				}
+			}
+		}
+	}
+	return paths
+}
+
+// within reports whether p lies below dir.
+func within(p, dir string) bool {
+	if dir == "/" {
+		return len(p) > 1
+	}
+	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
+}
+
+// arrangeMounts decides what is mounted where and in which order.
+func (b *builder) arrangeMounts() error {
+	if !b.policy.Unshare.Mount {
+		return nil
+	}
+	// For the same path the later entry wins.
+	last := make(map[string]int, len(b.policy.Mounts))
+	for i := range b.policy.Mounts {
+		last[b.policy.Mounts[i].Path] = i
+	}
+	nodes := make([]mountNode, 0, len(b.policy.Mounts))
+	for i := range b.policy.Mounts {
+		if last[b.policy.Mounts[i].Path] == i {
+			nodes = append(nodes, mountNode{Mount: b.policy.Mounts[i], cover: -1})
+		}
+	}
+	// A directory before what lies in it; otherwise by name, for the reader.
+	slices.SortFunc(nodes, func(a, c mountNode) int { return comparePaths(a.Path, c.Path) })
+
+	b.mounts = nodes
+	for i := range b.mounts {
+		if err := b.resolveNode(i); err != nil {
+			return err
+		}
+	}
+	for i := range b.mounts {
+		if err := b.coverNode(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// comparePaths orders paths so that a directory comes right before its content.
+func comparePaths(a, c string) int {
+	for i := 0; i < len(a) && i < len(c); i++ {
+		if a[i] == c[i] {
+			continue
+		}
+		if a[i] == '/' {
+			return -1
+		}
+		if c[i] == '/' {
+			return 1
+		}
+		return int(a[i]) - int(c[i])
+	}
+	return len(a) - len(c)
+}
+
+// refuse is an error about a mount.
+func (n *mountNode) refuse(why, fix string) error {
+	return &Error{Setting: string(n.Kind) + " " + n.Path, Origin: n.Origin, Why: why, Fix: fix}
+}
+
+// resolveNode looks at what a bind shows.
+func (b *builder) resolveNode(i int) error {
+	n := &b.mounts[i]
+	n.target = n.Path
+	n.dir = true
+	switch n.Kind {
+	case policy.File:
+		n.dir = false
+	case policy.Symlink:
+		n.dir = false
+	case policy.Read, policy.Write:
+		src := sourceOf(&n.Mount)
+		f, ok := b.in.Facts.Paths[src]
+		if !ok || !f.Exists {
+			if n.Optional {
+				n.skip = true
+				return nil
+			}
+			why := src + " does not exist"
+			if f.Err != "" && f.Err != "ENOENT" {
+				why = src + " can't be looked at: " + f.Err
+			}
+			return n.refuse(why, "create it, correct the path, or leave the entry out")
+		}
+		n.fact, n.real = f, f.Real
+		n.dir = f.Mode&unix.S_IFMT == unix.S_IFDIR
+		if f.Link != "" && n.Source == "" && n.Path != "/" {
+			// A link of the system, such as /bin → usr/bin: shown as the link it
+			// is when what it points to is shown too.
+			if b.isShown(f.Real, i) {
+				n.Kind, n.Source, n.dir = policy.Symlink, f.Link, false
+			}
+		}
+	case policy.Overlay:
+		for _, l := range overlayLower(&n.Mount) {
+			f := b.in.Facts.Paths[l]
+			if !f.Exists || f.Mode&unix.S_IFMT != unix.S_IFDIR {
+				return n.refuse("its lower layer "+l+" is not a directory", "name directories that exist")
+			}
+		}
+		if n.Upper != "" {
+			for _, d := range []string{n.Upper, overlayWork(&n.Mount)} {
+				f := b.in.Facts.Paths[d]
+				if !f.Exists || f.Mode&unix.S_IFMT != unix.S_IFDIR {
+					return n.refuse(d+" is not a directory", "make it first: mkdir -p "+d+"; upper and work directory must be empty directories of one file system")
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// isShown reports whether another bind than node i shows the host path real at
+// its own path.
+func (b *builder) isShown(real string, i int) bool {
+	for j := range b.mounts {
+		m := &b.mounts[j]
+		if j == i || (m.Kind != policy.Read && m.Kind != policy.Write) || m.Source != "" && m.Source != m.Path {
+			continue
+		}
+		if f := b.in.Facts.Paths[m.Path]; f.Exists && f.Link == "" && (m.Path == real || within(real, m.Path)) {
+			return true
+		}
+	}
+	return false
+}
+
+// followOwnLinks replaces the links that the sandbox itself makes in a path.
+func (b *builder) followOwnLinks(p string) string {
+	for range 40 {
+		changed := false
+		for i := range b.mounts {
+			n := &b.mounts[i]
+			if n.Kind == policy.Symlink && !n.skip && within(p, n.Path) {
+				to := n.Source
+				if !strings.HasPrefix(to, "/") {
+					to = path.Join(path.Dir(n.Path), to)
+				}
+				p = path.Join("/", to, p[len(n.Path):])
+				changed = true
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	return p
+}
+
+// coverNode finds what the target of a node lies in, and whether it can be
+// mounted there.
+func (b *builder) coverNode(i int) error {
+	n := &b.mounts[i]
+	if n.skip {
+		return nil
+	}
+	n.target = b.followOwnLinks(n.target)
+	if n.target == "/" {
+		switch n.Kind {
+		case policy.Read, policy.Write, policy.Tmpfs, policy.Overlay:
+			if !n.dir {
+				return n.refuse("the root must be a directory", "name one")
+			}
+			return nil
+		}
+		return n.refuse("the root can't be this", "use read, write, overlay or tmpfs for /")
+	}
+	for j := range b.mounts {
+		c := &b.mounts[j]
+		if j == i || c.skip || c.Kind == policy.Symlink || c.Kind == policy.File {
+			continue
+		}
+		if (c.target == "/" || within(n.target, c.target)) && (n.cover < 0 || within(c.target, b.mounts[n.cover].target) || b.mounts[n.cover].target == "/") {
+			n.cover = j
+		}
+	}
+	if n.cover < 0 {
+		n.own = true
+		return nil
+	}
+	c := &b.mounts[n.cover]
+	switch c.Kind {
+	case policy.Tmpfs, policy.Dev:
+		n.own = true
+		return nil
+	case policy.Hide:
+		return n.refuse("it lies in "+c.Path+", which is hidden", "drop one of the two entries")
+	case policy.Proc:
+		return nil
+	case policy.Overlay:
+		return nil
+	}
+
+	// In a host's tree nothing may be made: the name must exist there.
+	on := path.Join(c.real, n.target[len(strings.TrimSuffix(c.target, "/")):])
+	f, ok := b.in.Facts.Paths[on]
+	if !ok || !f.Exists {
+		if n.Kind == policy.Hide {
+			if c.Kind == policy.Write {
+				return n.refuse("it does not exist yet and "+c.Path+" is writable inside, so the name can't be kept from being made without touching the host", "create "+on+" first (mkdir or touch), or do not make "+c.Path+" writable")
+			}
+			n.skip = true // what is not there can't be made in a read-only tree
+			return nil
+		}
+		if n.Kind == policy.Symlink && n.Mount.Optional {
+			n.skip = true
+			return nil
+		}
+		return n.refuse("there is no "+on+" to mount it on, and making one would change the host", "create it first, or use a root of its own (the default profile's) instead of "+string(c.Kind)+" "+c.Path)
+	}
+	if n.Kind == policy.Symlink {
+		if f.Link == n.Source {
+			n.skip = true
+			return nil
+		}
+		return n.refuse("a link can't be made in a tree of the host", "bind what it should point to instead")
+	}
+	isDir := f.Mode&unix.S_IFMT == unix.S_IFDIR
+	if n.Kind == policy.Hide {
+		n.dir = isDir
+	} else if isDir != n.dir {
+		return n.refuse("one of it and "+on+" is a directory and the other is not", "name two directories or two files")
+	}
+	return nil
+}
+
+func sourceOf(m *policy.Mount) string {
+	if m.Source != "" {
+		return m.Source
+	}
+	return m.Path
+}
+
+func overlayLower(m *policy.Mount) []string {
+	if len(m.Lower) == 0 {
+		return []string{m.Path}
+	}
+	return m.Lower
+}
+
+func overlayWork(m *policy.Mount) string {
+	if m.Work != "" {
+		return m.Work
+	}
+	return m.Upper + ".work"
+}

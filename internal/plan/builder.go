@@ -1,0 +1,207 @@
+package plan
+
+import (
+	"encoding/binary"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// builder collects operations.
+type builder struct {
+	in       *Input
+	policy   *policy.Policy
+	p        *Plan
+	args     []Arg // one array for the arguments of many operations
+	step     int
+	labels   Label
+	vars     Var
+	pending  Label // marks the next operation
+	resident bool
+
+	mounts []mountNode // in mounting order
+
+	// Values that several steps share.
+	scratch Var // fd of the tmpfs that everything made here lives in
+	root    Var // fd of the new root
+	child   Var // pid of the command, in pid 1
+	master  Var // the terminal's master
+	slave   Var
+	fatal   Label
+	rec     *Data // status record
+	oldMask *Data
+	statx   *Data
+	mask    Var // fd of the masks' mount
+	umask   Var // the caller's
+	outside Var // what the supervisor's pid is inside: 0, or real without a pid namespace
+	sigfd   Var
+	parent  Label // where pid 1 goes on after making the command
+
+	ownRoot     bool // the root is a directory of the scratch
+	haveMasks   bool
+	scratchDirs int
+	made        map[string]bool // directories made below the root
+}
+
+func newBuilder(in *Input) *builder {
+	b := &builder{
+		in:     in,
+		policy: in.Policy,
+		p: &Plan{
+			GOARCH: in.Facts.GOARCH,
+			Policy: in.Policy,
+			Ops:    make([]Op, 0, 400),
+			Steps:  make([]Step, 0, 64),
+		},
+		args: make([]Arg, 0, 1024),
+		vars: FirstFreeVar,
+	}
+	b.p.VarNames = append(b.p.VarNames, "", "ops", "entry", "argc", "argv", "envp", "failed", "errno", "handler")
+	b.fatal = b.label()
+	b.p.OnFatal = b.fatal
+	b.rec = &Data{Section: ResidentRW, Size: recordSize, Align: 8, Text: "record"}
+	b.oldMask = &Data{Section: SetupRW, Size: 8, Align: 8, Text: "oldmask"}
+	b.statx = &Data{Section: SetupRW, Size: 256, Align: 8, Text: "statx"}
+	b.child = b.newVar("command")
+	b.scratch = b.newVar("scratch")
+	b.root = b.newVar("root")
+	b.umask = b.newVar("umask")
+	b.outside = b.newVar("supervisor")
+	b.sigfd = b.newVar("signals")
+	b.parent = b.label()
+	return b
+}
+
+// begin starts a step; the operations that follow belong to it.
+func (b *builder) begin(s Step) {
+	b.p.Steps = append(b.p.Steps, s)
+	b.step = len(b.p.Steps) - 1
+}
+
+// newVar makes a slot. Slots are few: a value that lives only within one step
+// is put in a temporary one with tmp.
+func (b *builder) newVar(name string) Var {
+	v := b.vars
+	b.vars++
+	b.p.VarNames = append(b.p.VarNames, name)
+	return v
+}
+
+func (b *builder) label() Label {
+	b.labels++
+	return b.labels
+}
+
+// mark gives the next operation the label l. An operation has one label; a
+// second one is carried by an operation that does nothing.
+func (b *builder) mark(l Label) {
+	if b.pending != 0 {
+		b.set(Void, Num(0))
+	}
+	b.pending = l
+}
+
+// here is a label of the next operation.
+func (b *builder) here() Label {
+	if b.pending == 0 {
+		b.pending = b.label()
+	}
+	return b.pending
+}
+
+// opRef is an operation being described.
+type opRef struct {
+	b *builder
+	i int
+}
+
+// op adds an operation. Without more said, its result is dropped, an error is
+// fatal, and the next operation follows.
+func (b *builder) op(call Call, args ...Arg) opRef {
+	n := len(b.args)
+	b.args = append(b.args, args...)
+	b.p.Ops = append(b.p.Ops, Op{
+		Call: call, Args: b.args[n:len(b.args):len(b.args)],
+		Mark: b.pending, Step: b.step, Resident: b.resident,
+	})
+	b.pending = 0
+	return opRef{b, len(b.p.Ops) - 1}
+}
+
+func (r opRef) get() *Op { return &r.b.p.Ops[r.i] }
+
+// to keeps the result in v.
+func (r opRef) to(v Var) opRef { r.get().Dst = v; return r }
+
+// ignoring goes on after any error.
+func (r opRef) ignoring() opRef { r.get().IgnoreErr = true; return r }
+
+// on goes to l when the error is errno.
+func (r opRef) on(errno int, l Label) opRef {
+	o := r.get()
+	o.Errno, o.OnErrno = uint16(errno), l
+	return r
+}
+
+// orElse goes to l on every error that has no way of its own.
+func (r opRef) orElse(l Label) opRef { r.get().OnErr = l; return r }
+
+// then goes to l on success.
+func (r opRef) then(l Label) opRef { r.get().OnOK = l; return r }
+
+// retryOn repeats the operation when the error is errno.
+func (r opRef) retryOn(errno int) opRef {
+	o := r.get()
+	if o.Mark == 0 {
+		o.Mark = r.b.label()
+	}
+	return r.on(errno, o.Mark)
+}
+
+// jump goes to l.
+func (b *builder) jump(l Label) opRef {
+	return b.op(Branch, Num(0), Num(0), Num(0), Num(CondEqual)).then(l)
+}
+
+// set puts a in v.
+func (b *builder) set(v Var, a Arg) { b.op(Alu, a, Num(0), Num(^uint64(0)), Num(0), Num(0)).to(v) }
+
+// ifEqual goes to l when a&mask == c, else on.
+func (b *builder) ifEqual(a Arg, mask uint64, c Arg, l Label) {
+	b.op(Branch, a, Num(mask), c, Num(CondEqual)).then(l).orElse(Following)
+}
+
+// unlessEqual goes to l when a&mask != c, else on.
+func (b *builder) unlessEqual(a Arg, mask uint64, c Arg, l Label) {
+	b.op(Branch, a, Num(mask), c, Num(CondEqual)).orElse(l)
+}
+
+// str is a NUL-terminated string.
+func (b *builder) str(s string) Arg {
+	d := &Data{Bytes: make([]byte, len(s)+1)}
+	copy(d.Bytes, s)
+	return Ref(d)
+}
+
+// words is a structure of eight-byte fields.
+func words(text string, w ...uint64) *Data {
+	d := &Data{Bytes: make([]byte, 8*len(w)), Align: 8, Text: text}
+	for i, v := range w {
+		binary.LittleEndian.PutUint64(d.Bytes[8*i:], v)
+	}
+	return d
+}
+
+// buffer is zeroed memory for set-up.
+func buffer(name string, n int) *Data {
+	return &Data{Section: SetupRW, Size: n, Align: 8, Text: name}
+}
+
+// tmp is a slot for a value that lives within one step only.
+func (b *builder) tmp(name string) Var {
+	for v, n := range b.p.VarNames {
+		if Var(v) >= FirstFreeVar && n == name {
+			return Var(v)
+		}
+	}
+	return b.newVar(name)
+}

@@ -1,0 +1,125 @@
+package plan
+
+import (
+	"encoding/binary"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// lastCap is the highest capability that is dropped from the bounding set; a
+// kernel that knows fewer answers EINVAL, which is as good.
+const lastCap = unix.CAP_LAST_CAP
+
+// secureBits of a sandbox without capabilities, capabilities(7): uid 0 inside
+// means nothing, and none of this can be undone. All bits but SECBIT_KEEP_CAPS.
+const secureBits = 0xef
+
+// dropCapabilities sets all five sets: bounding, inheritable, permitted,
+// effective and ambient hold exactly what the policy keeps.
+func (b *builder) dropCapabilities() {
+	b.begin(Step{Process: Command, Name: "capabilities", Kind: KindCapabilities, Origin: b.policy.Origins["capabilities"]})
+	b.setCapabilities(Command, CapabilitySet(b.policy.Capabilities))
+}
+
+// initCapabilities is what pid 1 keeps: nothing, unless it must signal a
+// command that runs as somebody else.
+func (b *builder) initCapabilities() uint64 {
+	u := b.policy.User
+	if (u.Mode == policy.UserSingle && !b.policy.Unshare.User) || u.Mode == policy.UserRanges {
+		return 1 << unix.CAP_KILL
+	}
+	return 0
+}
+
+func (b *builder) setCapabilities(who Process, keep uint64) {
+	if b.policy.Unshare.User || b.has(unix.CAP_SETPCAP) {
+		// CAP_SETPCAP is held: by the new user namespace, or by the caller.
+		for c := uint64(0); c <= lastCap; c++ {
+			if keep&(1<<c) == 0 {
+				b.op(SysPrctl, named("PR_CAPBSET_DROP", unix.PR_CAPBSET_DROP), capArg(c)).ignoring()
+			}
+		}
+		if keep == 0 {
+			b.op(SysPrctl, named("PR_SET_SECUREBITS", unix.PR_SET_SECUREBITS), Num(secureBits), Num(0), Num(0), Num(0))
+		}
+	}
+	b.op(SysPrctl, named("PR_CAP_AMBIENT", unix.PR_CAP_AMBIENT), named("PR_CAP_AMBIENT_CLEAR_ALL", unix.PR_CAP_AMBIENT_CLEAR_ALL), Num(0), Num(0), Num(0)).ignoring()
+	inheritable := keep
+	if who == Init {
+		inheritable = 0
+	}
+	b.op(SysCapset, Ref(capHeader), Ref(capData(keep, inheritable)))
+	if who == Init {
+		return
+	}
+	for c := uint64(0); c <= lastCap; c++ {
+		if keep&(1<<c) != 0 {
+			b.op(SysPrctl, named("PR_CAP_AMBIENT", unix.PR_CAP_AMBIENT), named("PR_CAP_AMBIENT_RAISE", unix.PR_CAP_AMBIENT_RAISE), capArg(c), Num(0), Num(0))
+		}
+	}
+}
+
+var capHeader = &Data{
+	Bytes: []byte{0x22, 0x05, 0x08, 0x20, 0, 0, 0, 0}, Align: 4,
+	Text: "{_LINUX_CAPABILITY_VERSION_3, 0}",
+}
+
+// capData is the two struct __user_cap_data_struct of capset(2).
+func capData(keep, inheritable uint64) *Data {
+	d := &Data{Bytes: make([]byte, 24), Align: 4}
+	le := binary.LittleEndian
+	for i := 0; i < 2; i++ {
+		low, inh := uint32(keep>>(32*i)), uint32(inheritable>>(32*i))
+		le.PutUint32(d.Bytes[12*i:], low)
+		le.PutUint32(d.Bytes[12*i+4:], low)
+		le.PutUint32(d.Bytes[12*i+8:], inh)
+	}
+	d.Text = "{effective=permitted=" + capText(keep) + ", inheritable=" + capText(inheritable) + "}"
+	return d
+}
+
+func capText(set uint64) string {
+	if set == 0 {
+		return "0"
+	}
+	var s []string
+	for c := uint64(0); c <= lastCap; c++ {
+		if set&(1<<c) != 0 {
+			s = append(s, capNames[c])
+		}
+	}
+	return strings.Join(s, "|")
+}
+
+func capArg(c uint64) Arg { return named(capNames[c], c) }
+
+// CapabilitySet is the set of the named capabilities; policy.Validate has
+// refused unknown names.
+func CapabilitySet(names []string) uint64 {
+	var set uint64
+	for _, n := range names {
+		n = strings.ToUpper(n)
+		if !strings.HasPrefix(n, "CAP_") {
+			n = "CAP_" + n
+		}
+		for c := range capNames {
+			if capNames[c] == n {
+				set |= 1 << c
+			}
+		}
+	}
+	return set
+}
+
+var capNames = [lastCap + 1]string{
+	"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+	"CAP_SETUID", "CAP_SETPCAP", "CAP_LINUX_IMMUTABLE", "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST", "CAP_NET_ADMIN",
+	"CAP_NET_RAW", "CAP_IPC_LOCK", "CAP_IPC_OWNER", "CAP_SYS_MODULE", "CAP_SYS_RAWIO", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE",
+	"CAP_SYS_PACCT", "CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_SYS_NICE", "CAP_SYS_RESOURCE", "CAP_SYS_TIME",
+	"CAP_SYS_TTY_CONFIG", "CAP_MKNOD", "CAP_LEASE", "CAP_AUDIT_WRITE", "CAP_AUDIT_CONTROL", "CAP_SETFCAP",
+	"CAP_MAC_OVERRIDE", "CAP_MAC_ADMIN", "CAP_SYSLOG", "CAP_WAKE_ALARM", "CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ",
+	"CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
+}

@@ -1,0 +1,84 @@
+package plan
+
+import "golang.org/x/sys/unix"
+
+// session makes pid 1 the leader of a session of the sandbox's own: no
+// controlling terminal of the caller's is left whose input could be faked
+// (TIOCSTI). A command that leads its own session would be an orphaned process
+// group, in which Ctrl-Z does nothing; so the command gets a group in pid 1's.
+func (b *builder) session() {
+	if !b.policy.Unshare.PID {
+		// Forwarding asks who sent a signal: in a pid namespace of its own
+		// nobody outside has a pid (0), here the supervisor has.
+		b.begin(Step{Process: Init, Name: "find the supervisor"})
+		b.op(SysGetppid).to(b.outside)
+		b.op(SysPrctl, named("PR_SET_CHILD_SUBREAPER", unix.PR_SET_CHILD_SUBREAPER), Num(1), Num(0), Num(0), Num(0))
+	}
+	b.begin(Step{Process: Init, Name: "session"})
+	// Fails only when pid 1 leads a group already: never after a fork.
+	b.op(SysSetsid)
+	b.openTerminal()
+}
+
+// command makes the process that becomes the command. It shares pid 1's memory
+// until it execs (CLONE_VM with CLONE_VFORK: pid 1 sleeps meanwhile), so
+// that nothing is copied. Everything that is bound to a thread by the kernel -
+// credentials, Landlock, filter - happens here, in a process of one thread.
+func (b *builder) command() {
+	if b.policy.Init {
+		b.begin(Step{Process: Init, Name: "fork"})
+		flags := []Const{cSigchld}
+		if !b.policy.Unshare.Time {
+			flags = []Const{{"CLONE_VM", unix.CLONE_VM}, {"CLONE_VFORK", unix.CLONE_VFORK}, cSigchld}
+		}
+		b.op(SysClone, Flags(flags...), null, null, null, null).to(b.child)
+		b.unlessEqual(Slot(b.child), ^uint64(0), Num(0), b.parent)
+		b.begin(Step{Process: Command, Name: "process group", Kind: KindTerminal})
+		b.op(SysSetpgid, Num(0), Num(0))
+	}
+	b.useTerminal()
+	b.rlimits()
+	b.changeIDs()
+	b.chdir()
+	b.dropCapabilities()
+
+	b.begin(Step{Process: Command, Name: "no new privileges"})
+	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
+	if b.policy.Keyring {
+		b.begin(Step{Process: Command, Name: "session keyring", Kind: KindKeyring, Origin: b.policy.Origins["keyring"]})
+		b.op(SysKeyctl, named("KEYCTL_JOIN_SESSION_KEYRING", unix.KEYCTL_JOIN_SESSION_KEYRING), null)
+	}
+
+	b.begin(Step{Process: Command, Name: "close descriptors"})
+	b.op(SysUmask, Slot(b.umask))
+	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
+	// The last moment: whatever is open beyond what was asked for ends with exec.
+	b.op(SysCloseRange, Num(uint64(3+b.in.ExtraFiles)), Num(^uint64(0)>>32), named("CLOSE_RANGE_CLOEXEC", unix.CLOSE_RANGE_CLOEXEC))
+
+	b.landlock()
+
+	b.begin(Step{Process: Command, Name: "ready"})
+	b.send(RecordReady)
+	if len(b.in.Filter) > 0 {
+		b.begin(Step{Process: Command, Name: "seccomp " + b.policy.Seccomp, Kind: KindSeccomp, Origin: b.policy.Origins["seccomp.profile"]})
+		b.loadFilter(b.in.Filter)
+	}
+	b.exec()
+}
+
+// chdir enters the working directory after everything else about the root and
+// the ids is final, and makes sure that it is under the root: a directory that
+// is not has a getcwd(2) that does not begin with a slash.
+func (b *builder) chdir() {
+	cwd := b.policy.Cwd
+	if cwd == "" {
+		cwd = "/"
+	}
+	b.begin(Step{Process: Command, Name: "working directory", Kind: KindCwd, Path: cwd, Origin: b.policy.Origins["cwd"]})
+	b.op(SysChdir, b.str(cwd))
+	buf := buffer("cwd", 4096)
+	first := b.tmp("byte")
+	b.op(SysGetcwd, Ref(buf), Num(4096))
+	b.op(Load, Ref(buf), Num(1)).to(first)
+	b.op(Branch, Slot(first), Num(0xff), Num('/'), Num(CondEqual)) // fatal otherwise
+}

@@ -1,0 +1,233 @@
+package plan
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Failure is a failed operation in words: its step, what was called, why the
+// kernel refuses such a call, and what can be done.
+type Failure struct {
+	Step   Step
+	Op     string // the call as `cloche plan` prints it
+	Errno  unix.Errno
+	Cause  string
+	Remedy string
+}
+
+// Error is one line.
+func (f *Failure) Error() string {
+	var s strings.Builder
+	s.WriteString(f.Step.Name)
+	if f.Step.Origin != "" {
+		s.WriteString(" (" + f.Step.Origin + ")")
+	}
+	s.WriteString(": " + callName(f.Op) + ": " + errnoName(uint16(f.Errno)))
+	if f.Cause != "" {
+		s.WriteString(": " + f.Cause)
+	}
+	if f.Remedy != "" {
+		s.WriteString("; " + f.Remedy)
+	}
+	return s.String()
+}
+
+// Unwrap is the errno.
+func (f *Failure) Unwrap() error { return f.Errno }
+
+func callName(op string) string {
+	if i := strings.IndexByte(op, '('); i > 0 && !strings.HasPrefix(op, "if ") {
+		return op[:i]
+	}
+	return "check"
+}
+
+func errnoName(e uint16) string {
+	if n := unix.ErrnoName(unix.Errno(e)); n != "" {
+		return n
+	}
+	return unix.Errno(e).Error()
+}
+
+// Explain says what the failure of operation i with errno means.
+func (p *Plan) Explain(i int, errno unix.Errno) *Failure {
+	if i < 0 || i >= len(p.Ops) {
+		return &Failure{Step: Step{Name: "launcher image"}, Errno: errno, Cause: "it reported an operation that it does not have", Remedy: "this is a defect of Cloche: please report it"}
+	}
+	op := &p.Ops[i]
+	f := &Failure{Step: p.Steps[op.Step], Op: p.OpText(i), Errno: errno}
+	f.Cause, f.Remedy = reason(&f.Step, op.Call, errno)
+	return f
+}
+
+// doctor is the remedy of what only the host's set-up can explain.
+const doctor = "`cloche doctor` tells what this host allows"
+
+// reason is a table of what is known to go wrong where.
+func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
+	switch e {
+	case unix.ENOSYS:
+		return "this kernel has no such call", "use a newer kernel; " + doctor
+	case unix.ENOMEM:
+		return "the kernel is out of memory", "free some, or raise the memory limit"
+	}
+	if s.Kind == KindPivot && call == Compare {
+		return "the old root is still there above the new one", "this is a defect of Cloche: please report it; nothing was run"
+	}
+	switch s.Kind {
+	case KindClone:
+		switch e {
+		case unix.EPERM:
+			return "this user may not make these namespaces: user namespaces are switched off (kernel.unprivileged_userns_clone, AppArmor's kernel.apparmor_restrict_unprivileged_userns), or an outer sandbox's filter denies them", doctor
+		case unix.ENOSPC:
+			return "a limit of user.max_*_namespaces is reached, or namespaces are nested 32 deep", "raise the sysctl; " + doctor
+		case unix.EINVAL:
+			return "this kernel lacks one of these namespaces", "leave it out with --share; " + doctor
+		case unix.EAGAIN:
+			return "the limit of processes is reached", "raise ulimit -u, or the pids limit of the surrounding cgroup"
+		case unix.EBUSY:
+			return "the cgroup that the sandbox should be born in has a domain-threaded or invalid type", "name another with limits.parent"
+		}
+	case KindCgroup:
+		switch e {
+		case unix.EACCES, unix.EPERM:
+			return "the cgroup does not accept this process", "have the cgroup delegated to this user; " + doctor
+		case unix.ENOSPC:
+			return "the cpuset has no processors or memory nodes", "set limits.cpuset to processors that the parent cgroup has"
+		case unix.EBUSY:
+			return "the cgroup has controllers for its children, so no process may live in it", "name another with limits.parent"
+		}
+	case KindIDs:
+		switch e {
+		case unix.EPERM, unix.EACCES:
+			return "the id map is refused: an AppArmor restriction of user namespaces, or ids that this user may not map", "use --user current or --map-root; " + doctor
+		case unix.EINVAL:
+			return "an id is outside of what the user namespace maps", "choose ids within the ranges of /etc/subuid and /etc/subgid"
+		}
+	case KindPropagation, KindRoot, KindPivot, KindTmpfs:
+		switch e {
+		case unix.EPERM, unix.EACCES:
+			return "mounting is denied here: an outer sandbox (Landlock, a container's seccomp profile or AppArmor) forbids it", "run Cloche outside of it, or allow mounts in its profile; " + doctor
+		case unix.ENOSPC:
+			return "the limit of mounts (fs.mount-max) is reached, or the tmpfs is full", "ask for fewer mounts"
+		}
+	case KindBind, KindOverlay:
+		return bindReason(s, call, e)
+	case KindProc:
+		if e == unix.EPERM || e == unix.EACCES {
+			return "this kernel lets no new proc be mounted when the host's own is covered in parts, as in a container whose /proc is masked", "run the outer container with its /proc unmasked (docker: --security-opt systempaths=unconfined), or share the pid namespace and leave proc out"
+		}
+		if e == unix.EINVAL {
+			return "this kernel's proc does not know an option", "leave subset or hidepid out (Linux 5.8)"
+		}
+	case KindDev:
+		switch {
+		case call == Compare || call == Branch:
+			return "the host's " + s.Path + " does not hold the device that belongs there", "repair the host's /dev"
+		case e == unix.ENOENT:
+			return "the host's /dev lacks a basic device", "make it (mknod), or run where /dev is complete"
+		}
+	case KindHide:
+		if e == unix.ENOENT {
+			return "it vanished since the plan was made", "run again"
+		}
+	case KindTerminal:
+		return "the sandbox's terminal could not be opened", "use --tty=never"
+	case KindLoopback:
+		return "loopback could not be brought up", "use --net none"
+	case KindHostname:
+		return "the name is refused", "use at most 64 characters"
+	case KindCwd:
+		switch e {
+		case unix.ENOENT:
+			return s.Path + " is not there inside", "show it with --read " + s.Path + ", or choose another with --cwd"
+		case unix.EACCES:
+			return s.Path + " can't be entered by the ids inside", "choose another with --cwd"
+		case unix.ENOTDIR:
+			return s.Path + " is not a directory", "choose another with --cwd"
+		case unix.EPERM:
+			return s.Path + " is not below the root", "choose another with --cwd"
+		}
+	case KindRlimit:
+		if e == unix.EPERM {
+			return "a hard limit can't be raised without CAP_SYS_RESOURCE", "ask for no more than the caller has (ulimit -H)"
+		}
+		if e == unix.EINVAL {
+			return "the soft limit is above the hard one", "lower it"
+		}
+	case KindKeyring:
+		if e == unix.EDQUOT {
+			return "this user's quota of keys is used up", "raise kernel.keys.maxkeys, or set keyring = false: the default filter denies keyctl anyway"
+		}
+	case KindLandlock:
+		switch e {
+		case unix.EOPNOTSUPP:
+			return "Landlock is built in but not switched on", "add it to the kernel's lsm= list, or use --landlock off"
+		case unix.E2BIG:
+			return "16 Landlock domains are stacked already", "use --landlock off in the inner sandboxes"
+		case unix.ENOENT:
+			return "a path of the policy vanished since the plan was made", "run again"
+		}
+	case KindSeccomp:
+		switch e {
+		case unix.EINVAL:
+			return "the kernel refuses the filter", "this is a defect of Cloche: please report it with `cloche seccomp` output"
+		case unix.EACCES:
+			return "a filter needs no_new_privs or CAP_SYS_ADMIN", "this is a defect of Cloche: please report it"
+		}
+	case KindExec:
+		return execReason(e)
+	}
+	return "", ""
+}
+
+func bindReason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
+	switch {
+	case call == Compare:
+		return "it is not the file any more that the plan was made for", "run again; something replaces it meanwhile"
+	case e == unix.ENOENT:
+		return "it vanished since the plan was made", "run again"
+	case e == unix.ELOOP:
+		return "a part of the path became a symbolic link since the plan was made", "run again; something replaces it meanwhile"
+	case e == unix.EAGAIN:
+		return "its directories are being renamed all the time", "run again when they rest"
+	case e == unix.EACCES:
+		return "the ids inside may not reach it: a directory on the way is closed to them", "open it (chmod o+x), or run as its owner"
+	case e == unix.EPERM:
+		return "its mount flags are locked, or mounting is denied here", doctor
+	case e == unix.ENOSPC:
+		return "the limit of mounts (fs.mount-max) is reached", "ask for fewer mounts"
+	case e == unix.EINVAL && s.Kind == KindOverlay:
+		return "overlayfs refuses these layers: they overlap, or the upper one's file system can't hold its marks", "use directories that do not contain each other; upper and work on one local file system"
+	case e == unix.EMFILE:
+		return "too many open files", "raise ulimit -n"
+	}
+	return "", ""
+}
+
+func execReason(e unix.Errno) (cause, remedy string) {
+	switch e {
+	case unix.ENOENT:
+		return "no such command inside", "check its name and PATH"
+	case unix.EACCES:
+		return "not executable: no permission, a directory, or on a mount without exec", "chmod +x, or name a program"
+	case unix.ENOEXEC:
+		return "neither a program of this machine's kind nor a script that begins with #!", "give scripts a first line such as #!/bin/sh"
+	case unix.E2BIG:
+		return "arguments and environment are together longer than the kernel allows", "pass less, or put the data in a file"
+	case unix.ETXTBSY:
+		return "somebody has it open for writing", "close it first"
+	case unix.ELOOP:
+		return "its interpreter is a script whose interpreter is a script, or its links go in circles", "name a program as the interpreter"
+	case unix.EIO, unix.ELIBBAD:
+		return "its interpreter (dynamic loader) is damaged", "reinstall it"
+	case unix.EINVAL:
+		return "the program's header is damaged", "rebuild it"
+	case unix.ENOTDIR:
+		return "a part of its path is not a directory", "correct the path"
+	case unix.EPERM:
+		return "executing it is forbidden here", "look for a noexec mount or a security module"
+	}
+	return "", ""
+}

@@ -1,0 +1,83 @@
+package plan
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// mapIDs gives the new user namespace its ids, user_namespaces(7). One id is
+// mapped by pid 1 itself; ranges by newuidmap(1), which the supervisor runs
+// while pid 1 waits. All of it comes before pid 1 makes itself undumpable,
+// after which its /proc files belong to root.
+func (b *builder) mapIDs() {
+	u := b.policy.User
+	if !b.policy.Unshare.User {
+		return
+	}
+	origin := b.originOf("user.mode", "user.uid")
+	if u.Mode == policy.UserRanges {
+		b.begin(Step{Process: Init, Name: "wait for id maps", Kind: KindIDs, Origin: origin})
+		b.send(RecordIDMaps)
+		b.op(SysRead, Num(uint64(b.in.ControlFD)), Ref(buffer("go", 8)), Num(1)).retryOn(int(unix.EINTR))
+		b.op(SysSetresgid, Num(uint64(u.GID)), Num(uint64(u.GID)), Num(uint64(u.GID)))
+		b.op(SysSetgroups, Num(0), null)
+		b.op(SysSetresuid, Num(uint64(u.UID)), Num(uint64(u.UID)), Num(uint64(u.UID)))
+		return
+	}
+	uid, gid := InsideIDs(b.policy, b.in.Facts.UID, b.in.Facts.GID)
+	b.begin(Step{Process: Init, Name: "map ids", Kind: KindIDs, Origin: origin})
+	b.writeFile("/proc/self/setgroups", "deny")
+	b.writeFile("/proc/self/uid_map", mapLine(uid, uint32(b.in.Facts.UID)))
+	b.writeFile("/proc/self/gid_map", mapLine(gid, uint32(b.in.Facts.GID)))
+}
+
+// InsideIDs is who the command is inside, for a caller with the given ids.
+func InsideIDs(p *policy.Policy, uid, gid int) (insideUID, insideGID uint32) {
+	switch p.User.Mode {
+	case policy.UserRoot:
+		return 0, 0
+	case policy.UserSingle, policy.UserRanges:
+		return p.User.UID, p.User.GID
+	default:
+		return uint32(uid), uint32(gid)
+	}
+}
+
+func mapLine(inside, outside uint32) string {
+	return strconv.FormatUint(uint64(inside), 10) + " " + strconv.FormatUint(uint64(outside), 10) + " 1\n"
+}
+
+// writeFile writes text to a file of the caller's procfs, which is opened
+// without following symbolic links out of it: "self" is the one link allowed.
+func (b *builder) writeFile(path, text string) {
+	fd := b.tmp("file")
+	b.op(SysOpenat, atFDCWD, b.str(path), Flags(cWronly, cCloexec)).to(fd)
+	b.op(SysWrite, Slot(fd), b.str(text), Num(uint64(len(text))))
+	b.op(SysClose, Slot(fd))
+}
+
+// changeIDs makes the command somebody else where no user namespace does:
+// setgroups, gid, uid, in this order, on the only thread there is.
+func (b *builder) changeIDs() {
+	u := b.policy.User
+	if b.policy.Unshare.User || u.Mode != policy.UserSingle {
+		return
+	}
+	b.begin(Step{Process: Command, Name: "change ids", Kind: KindIDs, Origin: b.originOf("user.mode", "user.uid")})
+	// Capabilities that the policy keeps survive the change of uid; the rest is dropped after it.
+	b.op(SysPrctl, named("PR_SET_KEEPCAPS", unix.PR_SET_KEEPCAPS), Num(1), Num(0), Num(0), Num(0))
+	b.op(SysSetgroups, Num(0), null)
+	b.op(SysSetresgid, Num(uint64(u.GID)), Num(uint64(u.GID)), Num(uint64(u.GID)))
+	b.op(SysSetresuid, Num(uint64(u.UID)), Num(uint64(u.UID)), Num(uint64(u.UID)))
+}
+
+// protectInit makes pid 1 unreachable for what runs inside with the same uid or
+// as a mapped root: no ptrace, no /proc/1/mem, no /proc/1/exe.
+func (b *builder) protectInit() {
+	b.begin(Step{Process: Init, Name: "protect pid 1"})
+	b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(0), Num(0), Num(0), Num(0))
+	b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+}

@@ -1,0 +1,116 @@
+package plan
+
+import "golang.org/x/sys/unix"
+
+// init is what pid 1 does before the command exists. The order is the security
+// of it: ids while /proc/self is its own, undumpable before anything from
+// outside is touched, the old root gone before the command is made.
+func (b *builder) init() error {
+	b.enterCgroup()
+	b.mapIDs()
+	b.protectInit()
+	if b.policy.Unshare.Mount {
+		if err := b.buildRoot(); err != nil {
+			return err
+		}
+	}
+	b.loopback()
+	b.hostname()
+	if b.policy.Unshare.Mount {
+		b.pivot()
+	}
+	b.session()
+	return nil
+}
+
+// hostname names the new uts namespace.
+func (b *builder) hostname() {
+	if !b.policy.Unshare.UTS || b.policy.Hostname == "" {
+		return
+	}
+	b.begin(Step{Process: Init, Name: "hostname", Kind: KindHostname, Origin: b.policy.Origins["hostname"]})
+	b.op(SysSethostname, b.str(b.policy.Hostname), Num(uint64(len(b.policy.Hostname))))
+}
+
+// settle is what pid 1 does once the command runs: it lets go of everything,
+// confines itself to what its loop needs, and gives the set-up's memory back.
+func (b *builder) settle() {
+	if !b.policy.Init {
+		return
+	}
+	b.begin(Step{Process: Init, Name: "confine pid 1"})
+	status := uint64(b.in.StatusFD)
+	b.mark(b.parent)
+	b.send(RecordStarted)
+	b.op(SysCloseRange, Num(0), Num(status-1), Num(0))
+	b.op(SysCloseRange, Num(status+1), Num(^uint64(0)>>32), Num(0))
+	// The lowest number is free now: 0.
+	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(b.sigfd)
+	b.setCapabilities(Init, b.initCapabilities())
+	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
+	b.loadFilter(b.in.InitFilter)
+	b.resident = true
+	b.op(SysMunmap, RegionArg(SetupROAddress), RegionArg(SetupROLength)).ignoring()
+	b.op(SysMunmap, RegionArg(SetupRWAddress), RegionArg(SetupRWLength)).ignoring()
+	b.resident = false
+}
+
+// wait is pid 1's loop: it passes on signals that come from outside, reaps
+// orphans, and ends with the command or with the supervisor, whichever is first.
+func (b *builder) wait() {
+	if !b.policy.Init {
+		return
+	}
+	b.begin(Step{Process: Init, Name: "wait", Kind: KindWait})
+	b.resident = true
+	defer func() { b.resident = false }()
+
+	fds := &Data{Section: ResidentRW, Bytes: make([]byte, 16), Align: 8, Text: "[{status}, {signals, POLLIN}]"}
+	fds.Bytes[0] = byte(b.in.StatusFD)
+	fds.Bytes[1] = byte(b.in.StatusFD >> 8)
+	fds.Bytes[12] = unix.POLLIN // of the signalfd, which is 0
+	info := &Data{Section: ResidentRW, Size: 128, Align: 8, Text: "siginfo"}
+	status := &Data{Section: ResidentRW, Size: 8, Align: 8, Text: "status"}
+	n := b.newVar("n")
+	sender := b.newVar("sender")
+	reap, ended, gone, exited := b.label(), b.label(), b.label(), b.label()
+
+	loop := b.here()
+	b.op(SysPpoll, Ref(fds), Num(2), null, null, Num(8)).retryOn(int(unix.EINTR))
+	// The reader of the status pipe hung up: the supervisor is no more.
+	b.op(Load, RefAt(fds, 6), Num(2)).to(n)
+	b.unlessEqual(Slot(n), ^uint64(0), Num(0), gone)
+	b.op(SysRead, Slot(b.sigfd), Ref(info), Num(128)).orElse(loop)
+	b.op(Load, Ref(info), Num(4)).to(n) // ssi_signo
+	b.ifEqual(Slot(n), ^uint64(0), named("SIGCHLD", uint64(unix.SIGCHLD)), reap)
+	// A sender outside has no pid in here. Signals from inside end here: what
+	// runs in the sandbox may not speak in the supervisor's name.
+	b.op(Load, RefAt(info, 12), Num(4)).to(sender) // ssi_pid
+	b.unlessEqual(Slot(sender), ^uint64(0), Slot(b.outside), loop)
+	b.op(SysKill, Slot(b.child), Slot(n)).ignoring().then(loop)
+
+	b.mark(reap)
+	options := Flags(Const{"WNOHANG", unix.WNOHANG})
+	if b.in.Terminal {
+		options = Flags(Const{"WNOHANG", unix.WNOHANG}, Const{"WUNTRACED", unix.WUNTRACED})
+	}
+	b.op(SysWait4, Int(-1), Ref(status), options, null).to(n).orElse(loop)
+	b.ifEqual(Slot(n), ^uint64(0), Num(0), loop)
+	b.unlessEqual(Slot(n), ^uint64(0), Slot(b.child), reap)
+	b.op(Load, Ref(status), Num(4)).to(n)
+	if b.in.Terminal {
+		b.unlessEqual(Slot(n), 0xff, Num(0x7f), ended)
+		b.send(RecordStopped, Slot(n))
+		b.jump(reap)
+	}
+	b.mark(ended)
+	b.send(RecordExited, Slot(n))
+	// As a shell says it: the command's own code, or 128 and the signal.
+	b.op(Alu, Slot(n), Num(8), Num(0xff), Num(0), Num(0)).to(sender)
+	b.ifEqual(Slot(n), 0x7f, Num(0), exited)
+	b.op(Alu, Slot(n), Num(0), Num(0x7f), Num(0), Num(128)).to(sender)
+	b.mark(exited)
+	b.op(SysExitGroup, Slot(sender))
+	b.mark(gone)
+	b.op(SysExitGroup, Num(125))
+}

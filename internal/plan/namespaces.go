@@ -1,0 +1,86 @@
+package plan
+
+import "golang.org/x/sys/unix"
+
+// launcher is the image's beginning, still outside: it makes the namespaces
+// together with pid 1, tells the supervisor its pid, and is gone. Pid 1 is made
+// with CLONE_PARENT, so that the supervisor itself is its parent and can wait
+// for it.
+func (b *builder) launcher() {
+	b.begin(Step{Process: Launcher, Name: "start"})
+	// Until pid 1 has a death signal of its own, this one stands for it.
+	b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+	// Blocked from here on: pid 1 takes signals from a signalfd, and nothing
+	// may end the set-up half-way.
+	b.op(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), Ref(words("~[]", ^uint64(0))), Ref(b.oldMask), Num(8))
+	ns := b.policy.Unshare
+	if ns.User && b.has(unix.CAP_SETGID) {
+		// The caller's supplementary groups would stay effective inside, where
+		// setgroups is denied for good.
+		b.op(SysSetgroups, Num(0), null)
+	}
+
+	b.begin(Step{Process: Launcher, Name: "namespaces", Kind: KindClone, Origin: b.policy.Origins["namespaces.unshare"]})
+	flags := []Const{{"CLONE_PARENT", unix.CLONE_PARENT}}
+	add := func(on bool, name string, v uint64) {
+		if on {
+			flags = append(flags, Const{name, v})
+		}
+	}
+	add(ns.User, "CLONE_NEWUSER", unix.CLONE_NEWUSER)
+	add(ns.Mount, "CLONE_NEWNS", unix.CLONE_NEWNS)
+	add(ns.PID, "CLONE_NEWPID", unix.CLONE_NEWPID)
+	add(ns.Net, "CLONE_NEWNET", unix.CLONE_NEWNET)
+	add(ns.IPC, "CLONE_NEWIPC", unix.CLONE_NEWIPC)
+	add(ns.UTS, "CLONE_NEWUTS", unix.CLONE_NEWUTS)
+
+	pid := b.newVar("init")
+	inside := b.label()
+	if b.in.CgroupFD >= 0 {
+		// Linux 5.7: born in its cgroup, with no attach afterwards.
+		f := Flags(append(flags, Const{"CLONE_INTO_CGROUP", unix.CLONE_INTO_CGROUP})...)
+		args := words("{flags="+f.String()+", cgroup=…}", f.value, 0, 0, 0, 0, 0, 0, 0, 0, 0, uint64(b.in.CgroupFD))
+		b.op(SysClone3, Ref(args), Num(88)).to(pid)
+	} else {
+		b.op(SysClone, Flags(append(flags, cSigchld)...), null, null, null, null).to(pid)
+	}
+	b.ifEqual(Slot(pid), ^uint64(0), Num(0), inside)
+	b.send(RecordPID, Slot(pid))
+	b.op(SysExitGroup, Num(0))
+	b.mark(inside)
+}
+
+// has reports whether the caller holds a capability(7) outside.
+func (b *builder) has(c uint) bool { return b.in.Facts.CapEff&(1<<c) != 0 }
+
+// enterCgroup puts pid 1 in the sandbox's cgroup by writing 0, "the writer
+// itself", to files that the supervisor opened: 0.02 ms where writing another
+// process's pid waits 5 ms and more for a grace period. Only then is the
+// cgroup namespace made, so that its root is this cgroup and not the parent.
+func (b *builder) enterCgroup() {
+	if b.in.HasCgroup {
+		b.begin(Step{Process: Init, Name: "enter cgroup", Kind: KindCgroup, Origin: b.originOf("limits.memory", "limits.pids", "limits.cpus", "time.cpu")})
+		for _, fd := range b.in.EntryFDs {
+			b.op(SysWrite, Num(uint64(fd)), b.str("0"), Num(1))
+		}
+	}
+	if b.policy.Unshare.Cgroup {
+		b.begin(Step{Process: Init, Name: "cgroup namespace", Kind: KindClone})
+		b.op(SysUnshare, named("CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP))
+	}
+	if b.policy.Unshare.Time {
+		// Takes effect for the command, a child of pid 1.
+		b.begin(Step{Process: Init, Name: "time namespace", Kind: KindClone})
+		b.op(SysUnshare, named("CLONE_NEWTIME", unix.CLONE_NEWTIME))
+	}
+}
+
+// originOf is the first of the settings' origins that is known.
+func (b *builder) originOf(keys ...string) string {
+	for _, k := range keys {
+		if o := b.policy.Origins[k]; o != "" {
+			return o
+		}
+	}
+	return ""
+}

@@ -1,0 +1,79 @@
+package plan
+
+import (
+	"path"
+	"strings"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// overlayTree makes an overlayfs whose layers are mounts in the scratch, so that
+// each was checked before overlayfs resolves it, and no path of the host's
+// is given to the kernel as text (whose ':' and ',' it would read as syntax).
+// In a user namespace overlayfs keeps its marks in user.* attributes (Linux 5.11).
+func (b *builder) overlayTree(n *mountNode, v Var) {
+	layer := b.tmp("layer")
+	var lower []string
+	for _, l := range overlayLower(&n.Mount) {
+		name := b.scratchName()
+		b.layer(n, l, name, layer, true)
+		lower = append(lower, name)
+	}
+	upper, work := "", ""
+	if n.Upper == "" {
+		name := b.scratchName()
+		b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755))
+		upper, work = name+"/upper", name+"/work"
+		b.op(SysMkdirat, Slot(b.scratch), b.str(upper), octal(0o755))
+		b.op(SysMkdirat, Slot(b.scratch), b.str(work), octal(0o755))
+	} else {
+		// Both must lie in one mount: that of the directory which holds them.
+		w := overlayWork(&n.Mount)
+		top := commonDir(n.Upper, w)
+		name := b.scratchName()
+		b.layer(n, top, name, layer, false)
+		upper, work = path.Join(name, n.Upper[len(top):]), path.Join(name, w[len(top):])
+	}
+
+	fs := b.tmp("fs")
+	b.op(SysFchdir, Slot(b.scratch))
+	b.op(SysFsopen, b.str("overlay"), Flags(cFsCloexec)).to(fs)
+	set := func(key, value string) {
+		b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str(key), b.str(value), Num(0))
+	}
+	set("lowerdir", strings.Join(lower, ":"))
+	set("upperdir", upper)
+	set("workdir", work)
+	if b.policy.Unshare.User {
+		b.op(SysFsconfig, Slot(fs), Flags(cfgFlag), b.str("userxattr"), null, Num(0))
+	}
+	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
+	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev)).to(v)
+	b.op(SysClose, Slot(fs))
+}
+
+// layer mounts the host directory dir on a directory of the scratch.
+func (b *builder) layer(n *mountNode, dir, name string, v Var, readOnly bool) {
+	b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755))
+	l := mountNode{Mount: policy.Mount{Kind: policy.Write, Path: dir, Origin: n.Origin}, real: dir}
+	if readOnly {
+		l.Kind = policy.Read
+	}
+	l.fact = b.in.Facts.Paths[dir]
+	l.real = l.fact.Real
+	if l.real == "/" {
+		l.early = n.early
+	}
+	b.bindTree(&l, v)
+	b.op(SysMoveMount, Slot(v), b.str(""), Slot(b.scratch), b.str(name), Flags(cMoveEmpty))
+	b.op(SysClose, Slot(v))
+}
+
+// commonDir is the deepest directory that both paths lie in.
+func commonDir(a, c string) string {
+	dir := path.Dir(a)
+	for dir != "/" && !within(c, dir) {
+		dir = path.Dir(dir)
+	}
+	return dir
+}

@@ -1,0 +1,142 @@
+// Package plan turns a policy and the facts of a host into a plan: the ordered
+// operations that make the sandbox, each knowing the step it belongs to and
+// the line of policy that asked for it. Compile is a pure function; nothing
+// here makes a system call. One file holds one mechanism.
+package plan
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// Input is all that a plan depends on.
+type Input struct {
+	Policy *policy.Policy // expanded and valid
+	Facts  host.Facts     // with Paths for what SourcePaths names
+
+	Filter     []unix.SockFilter // of the command; nil: none
+	InitFilter []unix.SockFilter // of pid 1
+
+	// File descriptors that the launcher inherits beside 0, 1, 2 and the
+	// command's own extra ones, which are 3 to 2+ExtraFiles.
+	ExtraFiles int
+	StatusFD   int   // pipe to the supervisor
+	ControlFD  int   // socket to the supervisor: terminal, id maps; -1: none
+	EntryFDs   []int // v1 tasks files (or cgroup.procs) to write 0 to
+	CgroupFD   int   // v2 directory for CLONE_INTO_CGROUP; -1: none
+	HasCgroup  bool
+
+	Terminal bool // the command gets a pseudo-terminal
+
+	// Standalone makes an image that needs no supervisor, for `cloche build`.
+	Standalone *Standalone
+}
+
+// Plan is what will be done.
+type Plan struct {
+	GOARCH   string
+	Policy   *policy.Policy
+	Steps    []Step
+	Ops      []Op
+	OnFatal  Label
+	VarNames []string // by Var
+
+	// Notes says in words what a policy's "where available" left out.
+	Notes []string
+}
+
+// Process is who carries a step out.
+type Process string
+
+// The processes of a sandbox.
+const (
+	Launcher Process = "launcher" // the image as it was started: makes the namespaces
+	Init     Process = "init"     // pid 1 inside: sets everything up, then waits
+	Command  Process = "command"  // becomes the command by its last operation
+)
+
+// Step is a group of operations with one purpose.
+type Step struct {
+	Process Process
+	Name    string // "mount /usr", "user namespace"
+	Kind    Kind   // for the explanation of errors
+	Path    string // the path that matters, if one does
+	Origin  string // the line of policy or the flag that asked for it
+}
+
+// Kind classifies steps, so that an errno can be explained.
+type Kind uint8
+
+// The kinds of steps.
+const (
+	KindOther Kind = iota
+	KindClone
+	KindCgroup
+	KindIDs
+	KindPropagation
+	KindRoot
+	KindBind
+	KindTmpfs
+	KindOverlay
+	KindFile
+	KindHide
+	KindDev
+	KindDevpts
+	KindMqueue
+	KindProc
+	KindLoopback
+	KindHostname
+	KindPivot
+	KindTerminal
+	KindCwd
+	KindRlimit
+	KindCapabilities
+	KindKeyring
+	KindLandlock
+	KindSeccomp
+	KindExec
+	KindWait
+)
+
+// Error is a policy that can't be planned on this host. It names the setting,
+// why it can't be, and what to do.
+type Error struct {
+	Setting string // "read /nope", "limits.pids"
+	Origin  string
+	Why     string
+	Fix     string
+}
+
+func (e *Error) Error() string {
+	s := e.Setting
+	if e.Origin != "" {
+		s += " (" + e.Origin + ")"
+	}
+	s += ": " + e.Why
+	if e.Fix != "" {
+		s += "; " + e.Fix
+	}
+	return s
+}
+
+// Compile makes the plan.
+func Compile(in Input) (*Plan, error) {
+	b := newBuilder(&in)
+	if err := b.arrangeMounts(); err != nil {
+		return nil, err
+	}
+	b.launcher()
+	if err := b.init(); err != nil {
+		return nil, err
+	}
+	b.command()
+	b.settle()
+	b.wait()
+	b.reportFatal()
+	if b.vars > MaxVars {
+		return nil, &Error{Setting: "policy", Why: "more values are alive at once than a launcher image holds", Fix: "ask for fewer mounts"}
+	}
+	return b.p, nil
+}

@@ -1,0 +1,380 @@
+package plan
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// buildRoot makes the root. Everything made here lives in one tmpfs, the
+// scratch: directories of it become the new root, /dev, /tmp and the masks, by
+// cloning a mount of each. The scratch itself is mounted over the old root and
+// goes away with it, so nothing inside can reach from one of its directories to
+// another.
+func (b *builder) buildRoot() error {
+	b.begin(Step{Process: Init, Name: "keep mounts private", Kind: KindPropagation})
+	b.op(SysMount, null, b.str("/"), null, Flags(cMsRec, cMsPrivate), null)
+	b.op(SysUmask, Num(0)).to(b.umask)
+
+	b.cloneHostRoot()
+
+	b.begin(Step{Process: Init, Name: "scratch", Kind: KindTmpfs})
+	b.newTmpfs(b.scratch, "0755", 0)
+	b.op(SysMoveMount, Slot(b.scratch), b.str(""), atFDCWD, b.str("/"), Flags(cMoveEmpty))
+
+	rest := b.mounts
+	if len(rest) > 0 && rest[0].target == "/" {
+		b.bindRoot(&rest[0])
+		rest = rest[1:]
+	} else {
+		b.begin(Step{Process: Init, Name: "root", Kind: KindRoot})
+		b.scratchTree("root", 0o755, b.root)
+		b.op(SysMoveMount, Slot(b.root), b.str(""), Slot(b.scratch), b.str("root"), Flags(cMoveEmpty))
+		b.ownRoot = true
+	}
+	for i := range rest {
+		if n := &rest[i]; !n.skip {
+			b.mountNode(n)
+		}
+	}
+	return nil
+}
+
+// cloneHostRoot clones / for the entries that show it, before the scratch is
+// mounted there: a later clone would hold the scratch as well.
+func (b *builder) cloneHostRoot() {
+	for i := range b.mounts {
+		n := &b.mounts[i]
+		if n.skip || n.early != Void {
+			continue
+		}
+		switch n.Kind {
+		case policy.Read, policy.Write:
+			if n.real == "/" {
+				b.begin(Step{Process: Init, Name: "clone / for " + string(n.Kind) + " " + n.Path, Kind: KindBind, Path: "/", Origin: n.Origin})
+				v := b.newVar("tree" + strconv.Itoa(i))
+				b.bindTree(n, v)
+				n.early = v
+			}
+		case policy.Overlay:
+			for _, l := range overlayLower(&n.Mount) {
+				if f := b.in.Facts.Paths[l]; f.Real == "/" {
+					b.begin(Step{Process: Init, Name: "clone / for overlay " + n.Path, Kind: KindBind, Path: "/", Origin: n.Origin})
+					v := b.newVar("tree" + strconv.Itoa(i))
+					b.bindTree(&mountNode{Mount: policy.Mount{Kind: policy.Read, Path: "/"}, fact: f, real: "/"}, v)
+					n.early = v
+				}
+			}
+		}
+	}
+}
+
+// bindRoot makes an entry for / the root.
+func (b *builder) bindRoot(n *mountNode) {
+	b.begin(Step{Process: Init, Name: "root: " + string(n.Kind) + " /", Kind: KindRoot, Path: n.real, Origin: n.Origin})
+	b.op(SysMkdirat, Slot(b.scratch), b.str("root"), Num(0o755))
+	switch n.Kind {
+	case policy.Tmpfs:
+		b.tmpfsTree(n, b.root)
+	case policy.Overlay:
+		b.overlayTree(n, b.root)
+	default:
+		b.bindTree(n, b.root)
+	}
+	b.op(SysMoveMount, Slot(b.root), b.str(""), Slot(b.scratch), b.str("root"), Flags(cMoveEmpty))
+}
+
+// mountNode does one entry of the policy.
+func (b *builder) mountNode(n *mountNode) {
+	tree := b.tmp("tree")
+	step := func(kind Kind) {
+		name := string(n.Kind) + " " + n.Path
+		if n.real != "" && n.real != n.Path {
+			name += " from " + n.real
+		}
+		b.begin(Step{Process: Init, Name: name, Kind: kind, Path: n.Path, Origin: n.Origin})
+	}
+	switch n.Kind {
+	case policy.Read, policy.Write:
+		step(KindBind)
+		b.bindTree(n, tree)
+		b.attach(n, tree)
+	case policy.Tmpfs:
+		step(KindTmpfs)
+		b.tmpfsTree(n, tree)
+		b.attach(n, tree)
+	case policy.Hide:
+		step(KindHide)
+		b.masks()
+		name := "dir"
+		if !n.dir {
+			name = "file"
+		}
+		if n.own {
+			return // nothing is there, and only this set-up could put something there
+		}
+		b.op(SysOpenTree, Slot(b.mask), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
+		b.attach(n, tree)
+	case policy.Symlink:
+		step(KindFile)
+		b.parents(n.target)
+		b.op(SysSymlinkat, b.str(n.Source), Slot(b.root), b.str(n.target[1:]))
+	case policy.File:
+		step(KindFile)
+		b.dataFile(n, tree)
+	case policy.Overlay:
+		step(KindOverlay)
+		b.overlayTree(n, tree)
+		b.attach(n, tree)
+	case policy.Dev:
+		b.dev(n)
+	case policy.Proc:
+		b.proc(n)
+	}
+}
+
+// newTmpfs makes a tmpfs(5) that is not mounted anywhere yet.
+func (b *builder) newTmpfs(v Var, mode string, size policy.Size) {
+	fs := b.tmp("fs")
+	b.op(SysFsopen, b.str("tmpfs"), Flags(cFsCloexec)).to(fs)
+	b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("mode"), b.str(mode), Num(0))
+	if size > 0 {
+		b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("size"), b.str(strconv.FormatInt(int64(size), 10)), Num(0))
+	}
+	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
+	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev)).to(v)
+	b.op(SysClose, Slot(fs))
+}
+
+// scratchTree makes a directory of the scratch and a mount of it.
+func (b *builder) scratchTree(name string, mode uint64, v Var) {
+	b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(mode))
+	b.op(SysOpenTree, Slot(b.scratch), b.str(name), Flags(cTreeClone, cTreeCloex)).to(v)
+}
+
+// tmpfsTree is a tmpfs of the size that was asked for, or a directory of the
+// scratch when any size will do.
+func (b *builder) tmpfsTree(n *mountNode, v Var) {
+	mode := uint64(n.Mode)
+	if mode == 0 {
+		mode = 0o755
+	}
+	if n.Size > 0 {
+		b.newTmpfs(v, strconv.FormatUint(mode, 8), n.Size)
+		return
+	}
+	b.scratchTree(b.scratchName(), mode, v)
+}
+
+func (b *builder) scratchName() string {
+	b.scratchDirs++
+	return "t" + strconv.Itoa(b.scratchDirs)
+}
+
+// bindTree clones the tree at n.real. The path was free of links when the plan
+// was made, and RESOLVE_NO_SYMLINKS holds it to that; what is found must be the
+// very file that the plan looked at.
+func (b *builder) bindTree(n *mountNode, v Var) {
+	if n.early != Void {
+		b.set(v, Slot(n.early)) // cloned before the scratch was mounted
+		return
+	}
+	src := b.tmp("source")
+	b.op(SysOpenat2, atFDCWD, b.str(n.real), Ref(howNoLinks), Num(24)).to(src)
+	b.sameFile(src, n)
+	b.op(SysOpenTree, Slot(src), b.str(""), Flags(cTreeClone, cTreeCloex, cEmptyPath, cRecursive)).to(v)
+	b.op(SysClose, Slot(src))
+	attrs := []Const{cAttrNosuid}
+	if n.Kind == policy.Read {
+		attrs = append(attrs, cAttrRdonly)
+	}
+	if n.real != "/dev" && !within(n.real, "/dev") {
+		attrs = append(attrs, cAttrNodev)
+	}
+	b.setAttr(v, true, attrs...)
+}
+
+// howNoLinks is the open_how of a host path that holds no symbolic link.
+var howNoLinks = words("{flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS}",
+	unix.O_PATH|unix.O_CLOEXEC, 0, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+
+// howInRoot is the open_how of a path in a tree whose content somebody else chose.
+var howInRoot = words("{flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}",
+	unix.O_PATH|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+
+// Offsets in struct statx, statx(2).
+const (
+	statxMode  = 28
+	statxIno   = 32
+	statxRdev  = 128
+	statxDev   = 136
+	statxMnt   = 144
+	statxMntID = 0x1000 // STATX_MNT_ID, Linux 5.8
+	statxBasic = 0x7ff  // STATX_BASIC_STATS
+)
+
+func (b *builder) statxOf(fd Var) {
+	b.op(SysStatx, Slot(fd), b.str(""), Flags(cEmptyPath), named("STATX_BASIC_STATS", statxBasic), Ref(b.statx))
+}
+
+// sameFile compares device and inode with what the plan saw.
+func (b *builder) sameFile(fd Var, n *mountNode) {
+	if b.in.Standalone != nil {
+		return // made for another machine: there is nothing to compare with
+	}
+	b.statxOf(fd)
+	ino := words("{ino="+strconv.FormatUint(n.fact.Ino, 10)+"}", n.fact.Ino)
+	b.op(Compare, RefAt(b.statx, statxIno), Ref(ino), Num(8))
+	dev := &Data{Bytes: make([]byte, 8), Text: "{dev=" + strconv.FormatUint(uint64(n.fact.DevMajor), 10) + ":" + strconv.FormatUint(uint64(n.fact.DevMinor), 10) + "}"}
+	binary.LittleEndian.PutUint32(dev.Bytes, n.fact.DevMajor)
+	binary.LittleEndian.PutUint32(dev.Bytes[4:], n.fact.DevMinor)
+	b.op(Compare, RefAt(b.statx, statxDev), Ref(dev), Num(8))
+}
+
+// setAttr changes a mount's flags, mount_setattr(2), Linux 5.12: in one call for
+// the whole tree, so there is no moment at which a part of it is writable.
+func (b *builder) setAttr(v Var, recursive bool, set ...Const) {
+	f := Flags(set...)
+	flags := Flags(cEmptyPath)
+	if recursive {
+		flags = Flags(cEmptyPath, cRecursive)
+	}
+	b.op(SysMountSetattr, Slot(v), b.str(""), flags, Ref(words("{attr_set="+f.String()+"}", f.value, 0, 0, 0)), Num(32))
+}
+
+// mountPoint makes what a node is mounted on, where it may.
+func (b *builder) mountPoint(n *mountNode) {
+	if !n.own && (n.cover < 0 || b.mounts[n.cover].Kind != policy.Overlay) {
+		return
+	}
+	b.parents(n.target)
+	if n.dir {
+		b.makeDir(n.target)
+		return
+	}
+	b.op(SysMknodat, Slot(b.root), b.str(n.target[1:]), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
+}
+
+// attach mounts the detached tree v where n wants it and closes it.
+func (b *builder) attach(n *mountNode, v Var) {
+	b.attachKeeping(n, v)
+	b.op(SysClose, Slot(v))
+}
+
+// attachKeeping leaves v open: it is the mounted tree then.
+func (b *builder) attachKeeping(n *mountNode, v Var) {
+	b.mountPoint(n)
+	if n.own {
+		// Every name on the way was made here.
+		b.op(SysMoveMount, Slot(v), b.str(""), Slot(b.root), b.str(n.target[1:]), Flags(cMoveEmpty))
+	} else {
+		at := b.openInRoot(n.target)
+		b.op(SysMoveMount, Slot(v), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
+		b.op(SysClose, Slot(at))
+	}
+}
+
+// openInRoot opens a path below the new root in which anybody may have put
+// links: they are followed, but never out. EAGAIN, a rename at the very moment,
+// is tried again, a bounded number of times.
+func (b *builder) openInRoot(p string) Var {
+	at, tries := b.tmp("target"), b.tmp("tries")
+	again, done := b.label(), b.label()
+	b.set(tries, Num(0))
+	loop := b.here()
+	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(howInRoot), Num(24)).to(at).on(int(unix.EAGAIN), again).then(done)
+	b.mark(again)
+	b.op(Alu, Slot(tries), Num(0), Num(^uint64(0)), Num(0), Num(1)).to(tries)
+	b.unlessEqual(Slot(tries), ^uint64(0), Num(128), loop)
+	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(howInRoot), Num(24)).to(at)
+	b.mark(done)
+	return at
+}
+
+// parents makes the directories above p that nobody has made yet.
+func (b *builder) parents(p string) {
+	for i := 1; i < len(p); i++ {
+		if p[i] == '/' {
+			b.makeDir(p[:i])
+		}
+	}
+}
+
+func (b *builder) makeDir(p string) {
+	if b.made == nil {
+		b.made = make(map[string]bool)
+	}
+	if b.made[p] {
+		return
+	}
+	b.made[p] = true
+	b.op(SysMkdirat, Slot(b.root), b.str(p[1:]), octal(0o755)).on(int(unix.EEXIST), Next)
+}
+
+func octal(n uint64) Arg { return Arg{value: n, names: []Const{{"0" + strconv.FormatUint(n, 8), n}}} }
+
+// dataFile is a file whose content the policy gives.
+func (b *builder) dataFile(n *mountNode, tree Var) {
+	mode := uint64(n.Mode)
+	if mode == 0 {
+		mode = 0o644
+	}
+	fd := b.tmp("file")
+	dir, name := b.root, n.target[1:]
+	if n.own {
+		b.parents(n.target)
+	} else {
+		dir, name = b.scratch, b.scratchName()
+	}
+	b.op(SysOpenat, Slot(dir), b.str(name), Flags(cWronly, cCreat, cExcl, cCloexec), octal(mode)).to(fd)
+	if len(n.Data) > 0 {
+		b.op(SysWrite, Slot(fd), Ref(&Data{Bytes: []byte(n.Data)}), Num(uint64(len(n.Data))))
+	}
+	b.op(SysClose, Slot(fd))
+	if n.own {
+		return
+	}
+	b.op(SysOpenTree, Slot(b.scratch), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
+	b.setAttr(tree, false, cAttrRdonly, cAttrNosuid, cAttrNodev)
+	b.attach(n, tree)
+}
+
+// masks makes, once, what hides: an empty file and an empty directory that
+// nobody may read, on a read-only mount whose clones are read-only too.
+func (b *builder) masks() {
+	if b.haveMasks {
+		return
+	}
+	b.haveMasks = true
+	b.mask = b.newVar("masks")
+	b.scratchTree("masks", 0o755, b.mask)
+	b.op(SysMkdirat, Slot(b.mask), b.str("dir"), octal(0))
+	b.op(SysMknodat, Slot(b.mask), b.str("file"), named("S_IFREG", unix.S_IFREG), Num(0))
+	b.setAttr(b.mask, false, cAttrRdonly, cAttrNosuid, cAttrNodev, cAttrNoexec)
+	b.op(SysMoveMount, Slot(b.mask), b.str(""), Slot(b.scratch), b.str("masks"), Flags(cMoveEmpty))
+}
+
+// pivot makes the new root the root and lets the old one go, pivot_root(2).
+// The old root comes to lie on the new one, with the scratch on top of it, so
+// there are two mounts to take away; that nothing is left is then checked:
+// what lies above the root must be the root.
+func (b *builder) pivot() {
+	b.begin(Step{Process: Init, Name: "pivot", Kind: KindPivot})
+	b.op(SysFchdir, Slot(b.root))
+	b.op(SysPivotRoot, b.str("."), b.str("."))
+	b.op(SysUmount2, b.str("."), Flags(fDetach)) // the scratch
+	b.op(SysUmount2, b.str("."), Flags(fDetach)) // the old root
+	if b.ownRoot {
+		b.setAttr(b.root, false, cAttrRdonly)
+	}
+	b.op(SysChdir, b.str("/"))
+	above := buffer("above", 256)
+	b.op(SysStatx, Slot(b.root), b.str(""), Flags(cEmptyPath), named("STATX_MNT_ID", statxMntID), Ref(b.statx))
+	b.op(SysStatx, atFDCWD, b.str("/.."), Num(0), named("STATX_MNT_ID", statxMntID), Ref(above))
+	b.op(Compare, RefAt(b.statx, statxMnt), RefAt(above, statxMnt), Num(8)) // fatal otherwise
+	b.op(SysClose, Slot(b.root))
+	b.op(SysClose, Slot(b.scratch))
+}

@@ -1,0 +1,23 @@
+package plan
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// loadFilter gives the calling process a seccomp(2) filter. It comes after
+// no_new_privs, which is what allows it without privilege.
+func (b *builder) loadFilter(prog []unix.SockFilter) {
+	code := &Data{Bytes: make([]byte, 8*len(prog)), Align: 8, Text: "[" + strconv.Itoa(len(prog)) + " instructions]"}
+	for i, in := range prog {
+		at := code.Bytes[8*i:]
+		binary.LittleEndian.PutUint16(at, in.Code)
+		at[2], at[3] = in.Jt, in.Jf
+		binary.LittleEndian.PutUint32(at[4:], in.K)
+	}
+	fprog := &Data{Bytes: make([]byte, 16), Align: 8, Relocs: []Reloc{{Off: 8, To: code}}, Text: "{len=" + strconv.Itoa(len(prog)) + ", filter=…}"}
+	binary.LittleEndian.PutUint16(fprog.Bytes, uint16(len(prog)))
+	b.op(SysSeccomp, named("SECCOMP_SET_MODE_FILTER", unix.SECCOMP_SET_MODE_FILTER), Num(0), Ref(fprog))
+}

@@ -1,0 +1,56 @@
+package plan
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/sys/unix"
+)
+
+// openTerminal opens a pseudo-terminal in the sandbox's own devpts and hands
+// its master to the supervisor by SCM_RIGHTS, unix(7). The other end is opened
+// through the master (TIOCGPTPEER, Linux 4.13), so no path is involved that
+// something inside could have replaced.
+func (b *builder) openTerminal() {
+	if !b.in.Terminal {
+		return
+	}
+	b.begin(Step{Process: Init, Name: "terminal", Kind: KindTerminal, Origin: b.policy.Origins["terminal"]})
+	b.master, b.slave = b.newVar("master"), b.newVar("terminal")
+	b.op(SysOpenat, atFDCWD, b.str("/dev/pts/ptmx"), Flags(cRdwr, cNoctty, cCloexec)).to(b.master)
+	b.op(SysIoctl, Slot(b.master), named("TIOCSPTLCK", unix.TIOCSPTLCK), Ref(words("[0]", 0)))
+	b.op(SysIoctl, Slot(b.master), named("TIOCGPTPEER", 0x5441), Flags(cRdwr, cNoctty)).to(b.slave)
+
+	one := &Data{Bytes: []byte{1}, Text: "\"\\1\""}
+	iov := &Data{Bytes: make([]byte, 16), Align: 8, Relocs: []Reloc{{Off: 0, To: one}}, Text: "[{1 byte}]"}
+	iov.Bytes[8] = 1
+	control := &Data{Section: SetupRW, Bytes: make([]byte, 24), Align: 8, Text: "{SCM_RIGHTS, [$master]}"}
+	binary.LittleEndian.PutUint64(control.Bytes, 20)
+	binary.LittleEndian.PutUint32(control.Bytes[8:], unix.SOL_SOCKET)
+	binary.LittleEndian.PutUint32(control.Bytes[12:], unix.SCM_RIGHTS)
+	msg := &Data{Bytes: make([]byte, 56), Align: 8, Relocs: []Reloc{{Off: 16, To: iov}, {Off: 32, To: control}}, Text: "{msg_control={SCM_RIGHTS, [$master]}}"}
+	msg.Bytes[24] = 1
+	msg.Bytes[40] = 24
+	b.op(Store, RefAt(control, 16), Slot(b.master), Num(4))
+	b.op(SysSendmsg, Num(uint64(b.in.ControlFD)), Ref(msg), named("MSG_NOSIGNAL", unix.MSG_NOSIGNAL))
+	b.op(SysClose, Slot(b.master))
+	b.op(SysIoctl, Slot(b.slave), named("TIOCSCTTY", unix.TIOCSCTTY), Num(0))
+}
+
+// useTerminal makes the terminal the command's stdin, stdout and stderr, and
+// the command's process group its foreground group. SIGTTOU is still blocked.
+func (b *builder) useTerminal() {
+	if !b.in.Terminal {
+		return
+	}
+	b.begin(Step{Process: Command, Name: "use the terminal", Kind: KindTerminal})
+	for fd := uint64(0); fd < 3; fd++ {
+		b.op(SysDup3, Slot(b.slave), Num(fd), Num(0))
+	}
+	if b.policy.Init {
+		self := b.tmp("self")
+		group := buffer("group", 8)
+		b.op(SysGetpid).to(self)
+		b.op(Store, Ref(group), Slot(self), Num(4))
+		b.op(SysIoctl, Num(0), named("TIOCSPGRP", unix.TIOCSPGRP), Ref(group))
+	}
+}

@@ -1,0 +1,71 @@
+package supervise
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
+)
+
+// Reason is why a sandbox ended; package sandbox documents the values.
+type Reason string
+
+// The reasons.
+const (
+	Exited   Reason = "exited"
+	Signaled Reason = "signaled"
+	WallTime Reason = "wall-time"
+	CPUTime  Reason = "cpu-time"
+	Memory   Reason = "memory"
+	Output   Reason = "output"
+	Syscall  Reason = "syscall"
+	Setup    Reason = "setup"
+	Canceled Reason = "canceled"
+)
+
+// Outcome is what a sandbox did.
+type Outcome struct {
+	Reason     Reason
+	Limit      string // policy key of the limit that ended it
+	WaitStatus syscall.WaitStatus
+	Wall       time.Duration
+	Rusage     syscall.Rusage // of pid 1 and all that it reaped
+	HasUsage   bool           // Usage was read from a cgroup
+	Usage      cgroup.Usage
+	Output     int64
+}
+
+// outcome reads what was used, takes the cgroup away, and decides the reason.
+func (p *Process) outcome() (*Outcome, error) {
+	o := &Outcome{WaitStatus: p.wstatus, Wall: p.ran, Rusage: p.rusage}
+	var err error
+	if p.group != nil {
+		if u, uerr := p.group.Usage(); uerr == nil {
+			o.Usage, o.HasUsage = u, true
+		}
+		err = p.group.Remove()
+	}
+	if p.output != nil {
+		o.Output = p.output.total()
+	}
+	p.status.Close()
+	if p.control != nil {
+		p.control.Close()
+	}
+	switch {
+	case p.failure != nil:
+		o.Reason = Setup
+		return o, p.failure
+	case p.ended != "":
+		o.Reason, o.Limit = p.ended, p.limit
+	case o.WaitStatus.Signaled() && o.WaitStatus.Signal() == syscall.SIGKILL && o.HasUsage && o.Usage.OOMKills > 0:
+		o.Reason, o.Limit = Memory, "limits.memory"
+	case o.WaitStatus.Signaled() && o.WaitStatus.Signal() == syscall.SIGSYS:
+		o.Reason = Syscall
+	case o.WaitStatus.Signaled():
+		o.Reason = Signaled
+	default:
+		o.Reason = Exited
+	}
+	return o, err
+}

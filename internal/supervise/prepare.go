@@ -1,0 +1,250 @@
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/launcher"
+	"github.com/cloche-sandbox/cloche/internal/plan"
+	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/seccomp"
+)
+
+// Prepared is a sandbox of which everything is decided and nothing started.
+type Prepared struct {
+	Plan  *plan.Plan
+	spec  *Spec
+	input plan.Input
+	group *cgroup.Group
+}
+
+// Explain makes the plan of a spec without making anything on the host: what
+// `cloche plan` shows. File descriptors have the numbers they would have.
+func Explain(spec *Spec) (*Prepared, error) {
+	return decide(spec, false)
+}
+
+// Prepare decides everything and makes the cgroup.
+func Prepare(spec *Spec) (*Prepared, error) {
+	return decide(spec, true)
+}
+
+func decide(spec *Spec, create bool) (*Prepared, error) {
+	pr := &Prepared{spec: spec}
+	facts, err := host.Quick()
+	if err != nil {
+		return nil, err
+	}
+	p := spec.Policy
+	if p.Landlock == policy.LandlockRequire && facts.LandlockABI == 0 {
+		return nil, &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
+	}
+	facts.Stat(plan.SourcePaths(p)...)
+
+	in := plan.Input{Policy: p, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
+	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
+		return nil, err
+	}
+	in.InitFilter = seccomp.InitProgram(facts.GOARCH)
+
+	var notes []string
+	if pr.group, notes, err = makeCgroup(spec, create); err != nil {
+		return nil, err
+	}
+	pr.number(&in)
+	pr.input = in
+	if pr.Plan, err = plan.Compile(in); err != nil {
+		pr.discard()
+		return nil, err
+	}
+	pr.Plan.Notes = append(pr.Plan.Notes, notes...)
+	return pr, nil
+}
+
+// filterOf is the compiled seccomp filter of a policy.
+func filterOf(p *policy.Policy, goarch string) ([]unix.SockFilter, error) {
+	if p.Seccomp == "" || p.Seccomp == "none" {
+		return nil, nil
+	}
+	prog, ok := seccomp.Precompiled(p.Seccomp, goarch)
+	if !ok {
+		return nil, &plan.Error{Setting: "seccomp " + p.Seccomp, Origin: p.Origins["seccomp.profile"], Why: "there is no such seccomp profile", Fix: fmt.Sprintf("use one of %v", seccomp.Builtins())}
+	}
+	return prog, nil
+}
+
+// number gives the descriptors beyond the command's own their numbers in the
+// launcher, in the order in which files lists them.
+func (pr *Prepared) number(in *plan.Input) {
+	next := 3 + len(pr.spec.ExtraFiles)
+	take := func() int { next++; return next - 1 }
+	in.StatusFD = take()
+	if in.Terminal || in.Policy.User.Mode == policy.UserRanges {
+		in.ControlFD = take()
+	}
+	if pr.group != nil {
+		in.HasCgroup = true
+		for range pr.group.Entries() {
+			in.EntryFDs = append(in.EntryFDs, take())
+		}
+		if pr.group.DirFD() >= 0 {
+			in.CgroupFD = take()
+		}
+	}
+}
+
+// discard takes back what was made for a sandbox that did not start.
+func (pr *Prepared) discard() {
+	if pr.group != nil {
+		_ = pr.group.Remove()
+		pr.group = nil
+	}
+}
+
+// start makes the image of the plan and executes it.
+func (pr *Prepared) start(ctx context.Context) (*Process, error) {
+	spec := pr.spec
+	im, err := launcher.Assemble(launcher.Program{GOARCH: pr.Plan.GOARCH, Ops: pr.Plan.Ops, OnFatal: pr.Plan.OnFatal, Vars: len(pr.Plan.VarNames)})
+	if err != nil {
+		return nil, err
+	}
+	memfd, err := imageFile(im.ELF)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(memfd)
+
+	p := &Process{spec: spec, plan: pr.Plan, group: pr.group, index: im.Ops}
+	status, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("status pipe: %w", err)
+	}
+	defer w.Close()
+	p.status = status
+	files, done, err := pr.files(p, w, memfd)
+	if err != nil {
+		status.Close()
+		return nil, err
+	}
+	defer done()
+
+	attr := &syscall.ProcAttr{Env: spec.Env, Files: files}
+	path := "/proc/self/fd/" + strconv.Itoa(len(files)-1)
+	p.started = time.Now()
+	fork := func() { p.launcher, err = syscall.ForkExec(path, spec.Args, attr) }
+	if spec.Parked {
+		fork()
+	} else {
+		onStarter(fork)
+	}
+	if err != nil {
+		status.Close()
+		return nil, startError(err, spec)
+	}
+	w.Close()
+	if p.output != nil {
+		p.output.started()
+	}
+	p.watch(ctx)
+	if p.control != nil && spec.Terminal {
+		go p.receiveTerminal()
+	}
+	err = p.await()
+	// The launcher was only there to make pid 1.
+	for {
+		if _, werr := syscall.Wait4(p.launcher, nil, 0, nil); werr != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		p.status.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// startError explains why the image could not even be executed.
+func startError(err error, spec *Spec) error {
+	if errors.Is(err, syscall.E2BIG) {
+		n := 0
+		for _, s := range slices.Concat(spec.Args, spec.Env) {
+			n += len(s) + 1
+		}
+		return fmt.Errorf("exec: E2BIG: arguments and environment are %d bytes together (or one of them is over 128 KiB), more than the kernel takes; pass less, or put the data in a file", n)
+	}
+	if errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM) {
+		return fmt.Errorf("starting the launcher image: %w: memory files may not be executed here (vm.memfd_noexec, or a security module); `cloche doctor` tells more", err)
+	}
+	return fmt.Errorf("starting the launcher image: %w", err)
+}
+
+// files is what the launcher inherits, by number: 0, 1, 2, the extra files, and
+// what number counted, with the image itself last.
+func (pr *Prepared) files(p *Process, status *os.File, memfd int) (fds []uintptr, done func(), err error) {
+	spec := pr.spec
+	var toClose []*os.File
+	done = func() {
+		for _, f := range toClose {
+			f.Close()
+		}
+	}
+	std := [3]*os.File{spec.Stdin, spec.Stdout, spec.Stderr}
+	if limit := int64(spec.Policy.Output); limit > 0 && !spec.Terminal {
+		p.output = &outputMeter{limit: limit, over: func() { p.kill(Output, "output.limit") }}
+		for i := 1; i < 3; i++ {
+			if i == 2 && spec.Stderr == spec.Stdout && std[1] != nil {
+				std[2] = std[1]
+				continue
+			}
+			if std[i], err = p.output.pipe(std[i]); err != nil {
+				return nil, done, err
+			}
+		}
+	}
+	for i, f := range std {
+		if f == nil {
+			flags := os.O_RDONLY
+			if i > 0 {
+				flags = os.O_WRONLY
+			}
+			if f, err = os.OpenFile(os.DevNull, flags, 0); err != nil {
+				return nil, done, err
+			}
+			toClose = append(toClose, f)
+		}
+		fds = append(fds, f.Fd())
+	}
+	for _, f := range spec.ExtraFiles {
+		fds = append(fds, f.Fd())
+	}
+	fds = append(fds, status.Fd())
+	if pr.input.ControlFD >= 0 {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, done, os.NewSyscallError("socketpair", err)
+		}
+		p.control = os.NewFile(uintptr(pair[0]), "control")
+		theirs := os.NewFile(uintptr(pair[1]), "control")
+		toClose = append(toClose, theirs)
+		fds = append(fds, theirs.Fd())
+	}
+	if pr.group != nil {
+		for _, e := range pr.group.Entries() {
+			fds = append(fds, uintptr(e.FD))
+		}
+		if pr.group.DirFD() >= 0 {
+			fds = append(fds, uintptr(pr.group.DirFD()))
+		}
+	}
+	return append(fds, uintptr(memfd)), done, nil
+}
