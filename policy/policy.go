@@ -4,10 +4,16 @@
 // internal/host has looked at them.
 package policy
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
-// Policy is everything a sandbox allows. The zero value allows nothing at all:
-// an empty root, no network, no capability, every namespace new.
+// Policy is everything a sandbox allows. New returns the one that allows
+// nothing at all: an empty root, no network, no capability, every namespace
+// but time new. The zero value is not that one: it makes no namespace, so
+// Validate refuses it.
 //
 // A Policy never changes once a sandbox was started from it.
 type Policy struct {
@@ -41,7 +47,7 @@ type Policy struct {
 
 	Env      Env
 	Cwd      string // absolute, inside; "" is "/"
-	Hostname string // "" keeps the host's (only without a new uts namespace)
+	Hostname string // "" keeps the host's, which a new uts namespace starts with; setting one needs a uts namespace
 	Terminal Terminal
 	Init     bool // pid 1 is Cloche's own reaper; false: the command itself is pid 1
 
@@ -49,6 +55,47 @@ type Policy struct {
 	// "--memory 64M"), by its TOML key, such as "limits.memory". A Mount carries
 	// its own. For messages and `cloche can` only.
 	Origins map[string]string
+
+	// Notes is what Expand decided and a person should know, a line each, such
+	// as why the working directory is not shown. It decides nothing.
+	Notes []string
+}
+
+// New returns the policy that a file without extends starts from: an empty
+// root, no network, no capability, the filter of seccomp's default profile,
+// Landlock required, and every namespace but time made anew.
+func New() *Policy {
+	return &Policy{
+		Network:  NetworkNone,
+		Unshare:  Namespaces{User: true, Mount: true, PID: true, Net: true, IPC: true, UTS: true, Cgroup: true},
+		User:     User{Mode: UserCurrent},
+		Seccomp:  "default",
+		Landlock: LandlockRequire,
+		Terminal: TerminalAuto,
+		Init:     true,
+	}
+}
+
+// Clone returns a copy that shares nothing with p.
+func (p *Policy) Clone() *Policy {
+	c := *p
+	c.Mounts = slices.Clone(p.Mounts)
+	for i := range c.Mounts {
+		c.Mounts[i].Lower = slices.Clone(c.Mounts[i].Lower)
+	}
+	c.Capabilities = slices.Clone(p.Capabilities)
+	c.Rlimits = maps.Clone(p.Rlimits)
+	if p.Limits.Swap != nil {
+		c.Limits.Swap = new(*p.Limits.Swap)
+	}
+	c.Limits.IO = slices.Clone(p.Limits.IO)
+	c.Limits.WhereAvailable = slices.Clone(p.Limits.WhereAvailable)
+	c.Env.Keep = slices.Clone(p.Env.Keep)
+	c.Env.Set = maps.Clone(p.Env.Set)
+	c.Env.Unset = slices.Clone(p.Env.Unset)
+	c.Origins = maps.Clone(p.Origins)
+	c.Notes = slices.Clone(p.Notes)
+	return &c
 }
 
 // MountKind is what a Mount puts at its path.
@@ -76,7 +123,8 @@ type Mount struct {
 	// Source is the host path of Read and Write (empty: the same as Path), or
 	// the text of a Symlink.
 	Source string
-	// Optional: a Source that does not exist is skipped instead of refused.
+	// Optional: a Source that does not exist is skipped instead of refused, and
+	// so is a relative Path where Expand finds that it must not be shown.
 	Optional bool
 
 	Size Size   // of a Tmpfs, bytes; 0: the kernel's default, half of memory
