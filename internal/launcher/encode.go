@@ -134,6 +134,7 @@ func (a *assembler) encodeOp(i int, refs []int32) ([]int32, error) {
 	}
 	le.PutUint16(b, nr)
 	b[3] = byte(op.Dst)
+	le.PutUint32(b[12:], uint32(op.Step))
 	if err := a.encodeJumps(i, b); err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ const (
 //	 6  u16  operation to go to on that errno
 //	 8  u16  operation to go to on another error, 0xffff: fatal
 //	10  u16  operation to go to otherwise
-//	12  u32  unused, 0
+//	12  u32  the step it belongs to; only a standalone image's own messages ask for it
 //	16  6 × u64  arguments
 const (
 	opSize     = 64

@@ -36,6 +36,16 @@ type builder struct {
 	sigfd   Var
 	parent  Label // where pid 1 goes on after making the command
 
+	uid, gid Var   // standalone: the caller's
+	e2big    Label // standalone: too many arguments
+	cpuFD    Var   // standalone: file that tells the cgroup's CPU time
+	group    Var   // standalone: cgroup directory's descriptor
+	entry    Var   // standalone: the file to enter it by
+
+	ownCgroup    bool // standalone: the launcher makes the cgroup
+	cgroupName   *Data
+	cgroupParent Var
+
 	ownRoot     bool // the root is a directory of the scratch
 	haveMasks   bool
 	scratchDirs int

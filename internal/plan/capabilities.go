@@ -37,11 +37,7 @@ func (b *builder) initCapabilities() uint64 {
 func (b *builder) setCapabilities(who Process, keep uint64) {
 	if b.policy.Unshare.User || b.has(unix.CAP_SETPCAP) {
 		// CAP_SETPCAP is held: by the new user namespace, or by the caller.
-		for c := uint64(0); c <= lastCap; c++ {
-			if keep&(1<<c) == 0 {
-				b.op(SysPrctl, named("PR_CAPBSET_DROP", unix.PR_CAPBSET_DROP), capArg(c)).ignoring()
-			}
-		}
+		b.dropBounding(keep)
 		if keep == 0 {
 			b.op(SysPrctl, named("PR_SET_SECUREBITS", unix.PR_SET_SECUREBITS), Num(secureBits), Num(0), Num(0), Num(0))
 		}
@@ -60,6 +56,23 @@ func (b *builder) setCapabilities(who Process, keep uint64) {
 			b.op(SysPrctl, named("PR_CAP_AMBIENT", unix.PR_CAP_AMBIENT), named("PR_CAP_AMBIENT_RAISE", unix.PR_CAP_AMBIENT_RAISE), capArg(c), Num(0), Num(0))
 		}
 	}
+}
+
+// dropBounding drops every capability but keep from the bounding set.
+func (b *builder) dropBounding(keep uint64) {
+	c := b.tmp("capability")
+	next := b.label()
+	b.set(c, Num(0))
+	loop := b.here()
+	for k := uint64(0); k <= lastCap; k++ {
+		if keep&(1<<k) != 0 {
+			b.ifEqual(Slot(c), ^uint64(0), capArg(k), next)
+		}
+	}
+	b.op(SysPrctl, named("PR_CAPBSET_DROP", unix.PR_CAPBSET_DROP), Slot(c), Num(0), Num(0), Num(0)).ignoring()
+	b.mark(next)
+	b.advance(c, 1)
+	b.op(Branch, Slot(c), Num(^uint64(0)), Num(lastCap+1), Num(CondLess)).then(loop).orElse(Following)
 }
 
 var capHeader = &Data{

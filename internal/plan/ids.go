@@ -29,6 +29,10 @@ func (b *builder) mapIDs() {
 	}
 	uid, gid := InsideIDs(b.policy, b.in.Facts.UID, b.in.Facts.GID)
 	b.begin(Step{Process: Init, Name: "map ids", Kind: KindIDs, Origin: origin})
+	if b.in.Standalone != nil {
+		b.mapOwnIDs()
+		return
+	}
 	b.writeFile("/proc/self/setgroups", "deny")
 	b.writeFile("/proc/self/uid_map", mapLine(uid, uint32(b.in.Facts.UID)))
 	b.writeFile("/proc/self/gid_map", mapLine(gid, uint32(b.in.Facts.GID)))

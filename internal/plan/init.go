@@ -50,6 +50,16 @@ func (b *builder) settle() {
 	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
 	b.loadFilter(b.in.InitFilter)
 	b.resident = true
+	if b.in.Standalone != nil {
+		// The messages of a failure go with the set-up: an error from here on
+		// (there is none to be expected) ends pid 1 without them.
+		quiet, loop := b.label(), b.label()
+		b.set(VarOnFatal, Target(quiet))
+		b.jump(loop)
+		b.mark(quiet)
+		b.op(SysExitGroup, Num(125))
+		b.mark(loop)
+	}
 	b.op(SysMunmap, RegionArg(SetupROAddress), RegionArg(SetupROLength)).ignoring()
 	b.op(SysMunmap, RegionArg(SetupRWAddress), RegionArg(SetupRWLength)).ignoring()
 	b.resident = false

@@ -7,9 +7,14 @@ import "golang.org/x/sys/unix"
 // with CLONE_PARENT, so that the supervisor itself is its parent and can wait
 // for it.
 func (b *builder) launcher() {
+	if b.in.Standalone != nil {
+		b.startStandalone()
+	}
 	b.begin(Step{Process: Launcher, Name: "start"})
-	// Until pid 1 has a death signal of its own, this one stands for it.
-	b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+	if b.in.Standalone == nil {
+		// Until pid 1 has a death signal of its own, this one stands for it.
+		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+	}
 	// Blocked from here on: pid 1 takes signals from a signalfd, and nothing
 	// may end the set-up half-way.
 	b.op(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), Ref(words("~[]", ^uint64(0))), Ref(b.oldMask), Num(8))
@@ -21,7 +26,12 @@ func (b *builder) launcher() {
 	}
 
 	b.begin(Step{Process: Launcher, Name: "namespaces", Kind: KindClone, Origin: b.policy.Origins["namespaces.unshare"]})
-	flags := []Const{{"CLONE_PARENT", unix.CLONE_PARENT}}
+	var flags []Const
+	if b.in.Standalone == nil {
+		flags = append(flags, Const{"CLONE_PARENT", unix.CLONE_PARENT})
+	} else {
+		b.makeCgroup()
+	}
 	add := func(on bool, name string, v uint64) {
 		if on {
 			flags = append(flags, Const{name, v})
@@ -45,8 +55,12 @@ func (b *builder) launcher() {
 		b.op(SysClone, Flags(append(flags, cSigchld)...), null, null, null, null).to(pid)
 	}
 	b.ifEqual(Slot(pid), ^uint64(0), Num(0), inside)
-	b.send(RecordPID, Slot(pid))
-	b.op(SysExitGroup, Num(0))
+	if b.in.Standalone != nil {
+		b.attend(pid)
+	} else {
+		b.send(RecordPID, Slot(pid))
+		b.op(SysExitGroup, Num(0))
+	}
 	b.mark(inside)
 }
 
@@ -58,7 +72,9 @@ func (b *builder) has(c uint) bool { return b.in.Facts.CapEff&(1<<c) != 0 }
 // process's pid waits 5 ms and more for a grace period. Only then is the
 // cgroup namespace made, so that its root is this cgroup and not the parent.
 func (b *builder) enterCgroup() {
-	if b.in.HasCgroup {
+	if b.in.Standalone != nil {
+		b.enterOwnCgroup()
+	} else if b.in.HasCgroup {
 		b.begin(Step{Process: Init, Name: "enter cgroup", Kind: KindCgroup, Origin: b.originOf("limits.memory", "limits.pids", "limits.cpus", "time.cpu")})
 		for _, fd := range b.in.EntryFDs {
 			b.op(SysWrite, Num(uint64(fd)), b.str("0"), Num(1))

@@ -123,7 +123,19 @@ func (e *Error) Error() string {
 
 // Compile makes the plan.
 func Compile(in Input) (*Plan, error) {
+	if in.Standalone != nil {
+		if err := NeedsSupervisor(in.Policy); err != nil {
+			return nil, err
+		}
+		in.StatusFD, in.ControlFD, in.CgroupFD, in.EntryFDs, in.ExtraFiles, in.Terminal = lifelineFD, -1, -1, nil, 0, false
+	}
 	b := newBuilder(&in)
+	if in.Standalone != nil {
+		var err error
+		if b.ownCgroup, err = checkStandaloneLimits(in.Policy); err != nil {
+			return nil, err
+		}
+	}
 	if err := b.arrangeMounts(); err != nil {
 		return nil, err
 	}

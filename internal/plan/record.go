@@ -24,6 +24,9 @@ const (
 
 // send writes a record of kind with up to two more numbers.
 func (b *builder) send(kind RecordKind, more ...Arg) {
+	if b.in.Standalone != nil {
+		return // nobody reads it
+	}
 	b.op(Store, Ref(b.rec), Num(uint64(kind)), Num(4))
 	for i, a := range more {
 		b.op(Store, RefAt(b.rec, 4+4*i), a, Num(4))
@@ -34,6 +37,10 @@ func (b *builder) send(kind RecordKind, more ...Arg) {
 // reportFatal is where every operation that fails unexpectedly ends, in
 // whichever process: it tells the supervisor which one and why, and exits.
 func (b *builder) reportFatal() {
+	if b.in.Standalone != nil {
+		b.reportInWords()
+		return
+	}
 	b.begin(Step{Process: Init, Name: "report a failure"})
 	b.resident = true
 	b.mark(b.fatal)
