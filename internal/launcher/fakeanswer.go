@@ -16,6 +16,7 @@ const minusEFAULT = -int64(unix.EFAULT)
 func (k *FakeKernel) answerWithMemory(p *Process, s *fakeProc, e *Event) int64 {
 	a := e.Args
 	put := func(addr uint64, b []byte, result int64) int64 {
+		p.sim.steps -= len(b) / pageSize
 		if addr != 0 && p.Mem.Write(addr, b) != nil {
 			return minusEFAULT
 		}
@@ -25,6 +26,14 @@ func (k *FakeKernel) answerWithMemory(p *Process, s *fakeProc, e *Event) int64 {
 	case plan.SysMunmap:
 		if !p.Mem.Unmap(a[0], a[1]) {
 			return -int64(unix.EINVAL)
+		}
+		return 0
+	case plan.SysMadvise:
+		// Strict: what was given back is not to be used again. Only the stack is
+		// anonymous memory alone; a private mapping would show its file again.
+		if a[2] == unix.MADV_DONTNEED && a[0] >= simulatedStack {
+			p.Mem.Unmap(a[0], a[1])
+			return -int64(unix.ENOMEM)
 		}
 		return 0
 	case plan.SysClone:

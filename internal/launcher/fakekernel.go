@@ -116,6 +116,7 @@ func (k *FakeKernel) Syscall(p *Process, c plan.Call, args [6]uint64) int64 {
 			return -int64(unix.EFAULT)
 		}
 		k.Trace[at].Data = b
+		p.sim.steps -= len(b) / pageSize
 	}
 	ev := k.Trace[at]
 	result, ok := int64(0), false

@@ -261,7 +261,7 @@ func TestResident(t *testing.T) {
 		addr.Dst = 11
 		bad := append([]plan.Op{addr}, ops[3:5]...)
 		im := assembled(t, append(append(bad, use), dump()...))
-		if o, err := simulated(t, im); err == nil {
+		if o, err := simulated(t, im, 1000); err == nil {
 			t.Errorf("%s: the simulator did not notice the use of what was unmapped: %+v", what, o)
 		}
 		if o := really(t, im); what != "data" && o.exit != 128+int(syscall.SIGSEGV) {

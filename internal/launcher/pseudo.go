@@ -47,6 +47,9 @@ func (p *Process) pseudo(c plan.Call, a [6]uint64) (result uint64, sure bool, er
 		return uint64(len(digits)), true, m.Write(a[0], append([]byte(digits), 0))
 	case plan.Compare:
 		for i := range a[2] {
+			if p.spend(i) {
+				return 0, false, ErrSteps
+			}
 			x, err := m.load(a[0]+i, 1)
 			if err != nil {
 				return 0, false, err
@@ -59,6 +62,9 @@ func (p *Process) pseudo(c plan.Call, a [6]uint64) (result uint64, sure bool, er
 		return truth(true)
 	default: // Parse
 		for i := uint64(0); ; i++ {
+			if p.spend(i) {
+				return 0, false, ErrSteps
+			}
 			x, err := m.load(a[0]+i, 1)
 			if err != nil || x < '0' || x > '9' {
 				return result, true, err
@@ -70,6 +76,9 @@ func (p *Process) pseudo(c plan.Call, a [6]uint64) (result uint64, sure bool, er
 
 func (p *Process) copy(dst, src uint64, stop uint32, most uint64) (uint64, bool, error) {
 	for i := uint64(0); ; i++ {
+		if p.spend(i) {
+			return 0, false, ErrSteps
+		}
 		x, err := p.Mem.load(src+i, 1)
 		if err != nil || x == 0 || uint32(x) == stop {
 			return i, true, err
@@ -83,4 +92,13 @@ func (p *Process) copy(dst, src uint64, stop uint32, most uint64) (uint64, bool,
 			}
 		}
 	}
+}
+
+// spend counts the work on the i-th byte: 256 of them are a step. It reports
+// whether all steps are used up.
+func (p *Process) spend(i uint64) bool {
+	if i%256 == 255 {
+		p.sim.steps--
+	}
+	return p.sim.steps < 0
 }

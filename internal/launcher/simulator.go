@@ -19,7 +19,7 @@ type Kernel interface {
 type SimulateOptions struct {
 	Args, Env []string
 	Pid       int // of the first process; 0: 100
-	MaxSteps  int // operations of all processes together; 0: a million
+	MaxSteps  int // operations of all processes together; 0: a million. Copying much memory counts too
 }
 
 // Process is one process of a simulation: an own place in the table, and the
@@ -153,6 +153,7 @@ func (p *Process) Fork(pid int, sharesMemory bool) *Process {
 	c := &Process{Pid: pid, Parent: p, Mem: p.Mem, sim: p.sim, pc: p.pc}
 	if !sharesMemory {
 		c.Mem = p.Mem.clone()
+		p.sim.steps -= len(p.sim.elf) / pageSize
 	}
 	return c
 }
