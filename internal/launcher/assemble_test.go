@@ -151,7 +151,7 @@ func TestELF(t *testing.T) {
 	}
 }
 
-// TestData: Assemble neither keeps nor changes what it was given, and makes the
+// TestDeterministic: Assemble neither keeps nor changes what it was given, and makes the
 // same bytes of it again.
 func TestDeterministic(t *testing.T) {
 	p := typicalProgram(250)
