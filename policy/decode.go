@@ -310,9 +310,9 @@ func (d *decoder) only(t *value, key string, keys ...string) error {
 			continue
 		}
 		if near := nearest(e.key, keys); near != "" {
-			return d.fail(e.line, dottedKey(key, e.key), fmt.Errorf("unknown key: did you mean %s?", near))
+			return d.fail(e.line, key+"."+dottedKey(e.key), fmt.Errorf("unknown key: did you mean %s?", near))
 		}
-		return d.fail(e.line, dottedKey(key, e.key), fmt.Errorf("unknown key: here may be %s", strings.Join(keys, ", ")))
+		return d.fail(e.line, key+"."+dottedKey(e.key), fmt.Errorf("unknown key: here may be %s", strings.Join(keys, ", ")))
 	}
 	return nil
 }

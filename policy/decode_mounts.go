@@ -200,9 +200,7 @@ func (m *Mount) set(key, text string) error {
 			m.Kind = Write
 		}
 	case "size":
-		if m.Size, err = ParseSize(text); err == nil {
-			err = checkLimit(m.Size, minMemory)
-		}
+		m.Size, err = parseLimit(text, minMemory)
 	case "mode":
 		m.Mode, err = parseMode(text)
 	case "data":

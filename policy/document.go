@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -109,7 +110,8 @@ func (v *value) put(key string, line int, val *value) *value {
 type document struct {
 	file   string
 	parser unstable.Parser
-	lines  []int // offset of each line's start
+	lines  []int    // offset of each line's start
+	header []string // of the table that keys go into, for messages
 }
 
 // readDocument parses data. The errors are of type *Error.
@@ -136,7 +138,7 @@ func readDocument(file string, data []byte) (*value, error) {
 		case unstable.Table, unstable.ArrayTable:
 			current, err = d.open(root, n)
 		case unstable.KeyValue:
-			err = d.assign(current, n)
+			err = d.assign(current, n, d.header)
 		}
 		if err != nil {
 			return nil, err
@@ -205,11 +207,12 @@ func (d *document) open(root *value, n *unstable.Node) (*value, error) {
 			return nil, d.twice(line, path, v.line)
 		}
 	}
+	d.header = path
 	return t, nil
 }
 
-// assign puts a key = value into t.
-func (d *document) assign(t *value, n *unstable.Node) error {
+// assign puts a key = value into t, which section leads to.
+func (d *document) assign(t *value, n *unstable.Node, section []string) error {
 	var path []string
 	for it := n.Key(); it.Next(); {
 		key, line := string(it.Node().Data), d.line(it.Node().Raw.Offset)
@@ -227,7 +230,7 @@ func (d *document) assign(t *value, n *unstable.Node) error {
 		case !it.IsLast() && v.kind == kTable && v.made == dotted:
 			t = v
 		default:
-			return d.twice(line, path, v.line)
+			return d.twice(line, slices.Concat(section, path), v.line)
 		}
 	}
 	return nil
@@ -261,7 +264,7 @@ func (d *document) value(n *unstable.Node, line int) (*value, error) {
 		v.kind = kTable
 		v.made = header // open to dotted keys until its last one was read
 		for it := n.Children(); it.Next(); {
-			if err := d.assign(v, it.Node()); err != nil {
+			if err := d.assign(v, it.Node(), nil); err != nil {
 				return nil, err
 			}
 		}

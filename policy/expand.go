@@ -17,9 +17,10 @@ import (
 // A relative path is not what the policy's author saw, so it may not open
 // what nobody named: one that turns out to be /, or to lie in a /proc or /dev
 // that the policy makes fresh, or that the policy covers with something of
-// its own, is an error. Where such an entry is Optional it is left out and
-// p.Notes says so; an Optional one is also left out when it would show the home
-// directory or what the home lies in.
+// its own, is an error. So is one that would show the home directory or what
+// the home lies in, unless it says "~" or was given as a flag, by someone who
+// knows where they are. Where such an entry is Optional it is left out, and
+// p.Notes says so.
 //
 // home may be "", then "~" is an error.
 func Expand(p *Policy, home, cwd string) error {
@@ -172,14 +173,13 @@ func (x *expander) mount(m *Mount, fixed map[string]MountKind) (keep bool, err e
 		return false, err
 	}
 	if relative(m.Path) && (m.Kind == Read || m.Kind == Write) {
-		why, fatal := x.unshowable(m, name, fixed)
-		switch {
-		case why != "" && m.Optional:
+		if why := x.unshowable(m, name, fixed); why != "" {
+			if !m.Optional {
+				return false, errors.New(why)
+			}
 			x.dropped = true
 			x.leaveOut(written, why)
 			return false, nil
-		case why != "" && fatal:
-			return false, errors.New(why)
 		}
 		// What is there already with the same access needs no second entry.
 		if fixed[name] == m.Kind && m.Source == "" && m.Optional {
@@ -222,11 +222,11 @@ func (x *expander) leaveOut(written, why string) {
 }
 
 // unshowable says why a relative entry that came out as name must not be
-// shown, and whether that also holds for an entry that is not Optional.
-func (x *expander) unshowable(m *Mount, name string, fixed map[string]MountKind) (why string, fatal bool) {
+// shown, or "".
+func (x *expander) unshowable(m *Mount, name string, fixed map[string]MountKind) string {
 	flag := "--" + string(m.Kind) + " " + name
 	if name == "/" {
-		return "it is /, which is the whole host: change to another directory, or ask for it by name with " + flag, true
+		return "it is /, which is the whole host: change to another directory, or ask for it by name with " + flag
 	}
 	for dir := name; dir != "/"; dir = path.Dir(dir) {
 		switch fixed[dir] {
@@ -236,15 +236,16 @@ func (x *expander) unshowable(m *Mount, name string, fixed map[string]MountKind)
 			}
 			fallthrough
 		case Proc:
-			return fmt.Sprintf("%s lies in %s, which is made fresh: change to another directory", name, dir), true
+			return fmt.Sprintf("%s lies in %s, which is made fresh: change to another directory", name, dir)
 		}
 	}
 	switch kind := fixed[name]; kind {
 	case Tmpfs, Overlay, File, Symlink, Hide:
-		return fmt.Sprintf("the policy puts its own %s at %s: change to another directory, or ask for the host's by name with %s", kind, name, flag), true
+		return fmt.Sprintf("the policy puts its own %s at %s: change to another directory, or ask for the host's by name with %s", kind, name, flag)
 	}
-	if x.home != "" && x.home != "/" && (name == x.home || strings.HasPrefix(x.home, name+"/")) {
-		return fmt.Sprintf("%s holds all of your home directory: change to another directory, or ask for it by name with %s", name, flag), false
+	byName := strings.HasPrefix(m.Path, "~") || strings.HasPrefix(m.Origin, "--")
+	if x.home != "" && x.home != "/" && !byName && within(x.home, name) {
+		return fmt.Sprintf("%s holds all of your home directory: change to another directory, or ask for it by name with %s", name, flag)
 	}
-	return "", false
+	return ""
 }

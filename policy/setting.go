@@ -140,7 +140,9 @@ func setUserMode(p *Policy, s, where string) error {
 	if err := oneOf("user mode", s, modes); err != nil {
 		return err
 	}
-	p.User = User{Mode: UserMode(s)}
+	p.User = User{Mode: UserMode(s)} // other ids were of another mode
+	delete(p.Origins, "user.uid")
+	delete(p.Origins, "user.gid")
 	p.from("user.mode", where)
 	return nil
 }

@@ -23,6 +23,7 @@ const (
 // permission to leave it out where it can't be had does not cover it.
 func (p *Policy) limited(name, where string) {
 	p.Limits.WhereAvailable = without(p.Limits.WhereAvailable, name)
+	delete(p.Origins, "limits.where-available."+name)
 	p.from("limits."+name, where)
 }
 

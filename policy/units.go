@@ -122,7 +122,10 @@ func ParseDuration(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	switch {
 	case digits(s) && strings.Trim(s, "0") != "":
-		return 0, fmt.Errorf("no unit: write %ss for seconds or %sms for milliseconds", clip(s), clip(s))
+		if len(s) > 9 {
+			s = "10" // an example as good as any
+		}
+		return 0, fmt.Errorf("no unit: write %ss for seconds or %sms for milliseconds", s, s)
 	case err != nil && strings.HasPrefix(err.Error(), "time: invalid duration") && looksLikeDuration(s):
 		return 0, errAbsurd
 	case err != nil:

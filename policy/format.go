@@ -1,0 +1,363 @@
+package policy
+
+import (
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Format writes p in its TOML form, whole: it extends nothing, and Parse reads
+// the same policy back, but for Origins (which come out as comments), Notes,
+// the order of Mounts, and names to keep where the environment is inherited
+// anyway. Paths that are not UTF-8 can't be written in TOML;
+// what is wrong in them becomes U+FFFD.
+func Format(p *Policy) []byte {
+	explicit := *p
+	explicit.fillModes()
+	p = &explicit
+	f := &formatter{p: p}
+	f.text("name", p.Name)
+	f.text("description", p.Description)
+	f.blank()
+	f.text("cwd", p.Cwd)
+	f.text("hostname", p.Hostname)
+	f.text("terminal", string(p.Terminal))
+	f.line("init", strconv.FormatBool(p.Init), "init")
+	f.line("keyring", strconv.FormatBool(p.Keyring), "keyring")
+	f.size("max-output", p.Output)
+
+	f.mounts()
+	f.section("network")
+	f.text("mode", string(p.Network))
+	f.namespaces()
+	f.section("user")
+	f.text("mode", string(p.User.Mode))
+	if p.User.Mode == UserSingle || p.User.Mode == UserRanges {
+		f.line("uid", strconv.FormatUint(uint64(p.User.UID), 10), "user.uid")
+		f.line("gid", strconv.FormatUint(uint64(p.User.GID), 10), "user.gid")
+	}
+	f.section("capabilities")
+	f.names("add", "capabilities.", p.Capabilities)
+	f.section("seccomp")
+	f.text("profile", p.Seccomp)
+	f.section("landlock")
+	f.text("mode", string(p.Landlock))
+	f.limits()
+	f.section("time")
+	if p.Time.Wall != 0 {
+		f.line("wall", quote(FormatDuration(p.Time.Wall)), "time.wall")
+	}
+	if p.Time.CPU != 0 {
+		f.line("cpu", quote(FormatDuration(p.Time.CPU)), "time.cpu")
+	}
+	f.section("rlimits")
+	for _, name := range slices.Sorted(maps.Keys(p.Rlimits)) {
+		r := p.Rlimits[name]
+		val := rlimitValue(r.Soft)
+		if r.Soft != r.Hard {
+			val = "{ soft = " + val + ", hard = " + rlimitValue(r.Hard) + " }"
+		}
+		f.line(name, val, "rlimits."+name)
+	}
+	f.section("env")
+	if p.Env.Inherit {
+		f.line("inherit", "true", "env.inherit")
+	} else {
+		f.names("keep", "env.keep.", p.Env.Keep)
+	}
+	f.names("unset", "env.unset.", p.Env.Unset)
+	f.section("env.set")
+	for _, name := range slices.Sorted(maps.Keys(p.Env.Set)) {
+		f.line(key(name), quote(p.Env.Set[name]), "env.set."+name)
+	}
+	return []byte(f.b.String())
+}
+
+type formatter struct {
+	p       *Policy
+	b       strings.Builder
+	prefix  string // of the section, for origins
+	pending string // a header that is written when something follows
+}
+
+func (f *formatter) blank() {
+	if f.b.Len() > 0 {
+		f.b.WriteByte('\n')
+	}
+}
+
+// section starts a table; one that stays empty is not written.
+func (f *formatter) section(name string) {
+	f.pending = name
+	f.prefix = name + "."
+}
+
+// line writes a key with its value, and where it came from.
+func (f *formatter) line(key, val, origin string) {
+	if f.pending != "" {
+		f.blank()
+		f.b.WriteString("[" + f.pending + "]\n")
+		f.pending = ""
+	}
+	f.b.WriteString(key + " = " + val)
+	f.comment(f.p.Origins[origin])
+}
+
+// comment ends a line with an origin.
+func (f *formatter) comment(where string) {
+	if where != "" {
+		f.b.WriteString(" # " + strings.Map(printable, where))
+	}
+	f.b.WriteByte('\n')
+}
+
+// printable keeps a comment on its line.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f || r == utf8.RuneError {
+		return '?'
+	}
+	return r
+}
+
+func (f *formatter) text(key, val string) {
+	if val != "" {
+		f.line(key, quote(val), f.prefix+key)
+	}
+}
+
+func (f *formatter) size(key string, val Size) {
+	if val != 0 {
+		f.line(key, sizeValue(val), f.prefix+key)
+	}
+}
+
+// names writes a list of names, on one line where they came from one place.
+func (f *formatter) names(key, origin string, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	quoted := make([]string, len(names))
+	same := true
+	for i, n := range names {
+		quoted[i] = quote(n)
+		same = same && f.p.Origins[origin+n] == f.p.Origins[origin+names[0]]
+	}
+	if same {
+		f.line(key, "["+strings.Join(quoted, ", ")+"]", origin+names[0])
+		return
+	}
+	f.line(key, "[", "")
+	for i, n := range names {
+		f.b.WriteString("\t" + quoted[i] + ",")
+		f.comment(f.p.Origins[origin+n])
+	}
+	f.b.WriteString("]\n")
+}
+
+func (f *formatter) namespaces() {
+	var fresh, shared []string
+	for _, name := range NamespaceNames() {
+		if f.p.Unshare.Has(name) {
+			fresh = append(fresh, name)
+		} else {
+			shared = append(shared, name)
+		}
+	}
+	f.section("namespaces")
+	f.names("unshare", "namespaces.", fresh)
+	f.names("share", "namespaces.", shared)
+}
+
+func (f *formatter) limits() {
+	l := &f.p.Limits
+	f.section("limits")
+	f.size("memory", l.Memory)
+	if l.Swap != nil {
+		f.line("swap", sizeValue(*l.Swap), "limits.swap")
+	}
+	if l.CPUs != 0 {
+		f.line("cpus", FormatCPUs(l.CPUs), "limits.cpus")
+	}
+	if l.CPUWeight != 0 {
+		f.line("cpu-weight", strconv.FormatUint(l.CPUWeight, 10), "limits.cpu-weight")
+	}
+	if l.Pids != 0 {
+		f.line("pids", strconv.FormatInt(l.Pids, 10), "limits.pids")
+	}
+	f.text("cpuset", l.Cpuset)
+	f.text("parent", l.Parent)
+	f.names("where-available", "limits.where-available.", l.WhereAvailable)
+	if len(l.IO) == 0 {
+		return
+	}
+	f.line("io", "[", "limits.io")
+	for _, io := range l.IO {
+		t := table{"device", quote(io.Device)}
+		for i, n := range [...]Size{io.ReadBPS, io.WriteBPS, Size(io.ReadIOPS), Size(io.WriteIOPS)} {
+			if n == 0 {
+				continue
+			}
+			val := strconv.FormatInt(int64(n), 10)
+			if i < 2 {
+				val = sizeValue(n)
+			}
+			t = append(t, [...]string{"rbps", "wbps", "riops", "wiops"}[i], val)
+		}
+		f.b.WriteString("\t" + t.String() + ",\n")
+	}
+	f.b.WriteString("]\n")
+}
+
+// table is an inline table: keys and values by turns.
+type table []string
+
+func (t table) String() string {
+	var b strings.Builder
+	b.WriteString("{ ")
+	for i := 0; i < len(t); i += 2 {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(t[i] + " = " + t[i+1])
+	}
+	return b.String() + " }"
+}
+
+// mounts writes [filesystem], one list for each kind of entry.
+func (f *formatter) mounts() {
+	last := make(map[string]int, len(f.p.Mounts))
+	for i, m := range f.p.Mounts {
+		last[path.Clean(m.Path)] = i
+	}
+	f.section("filesystem")
+	for _, list := range filesystemKeys() {
+		open := false
+		for i := range f.p.Mounts {
+			m := &f.p.Mounts[i]
+			if last[path.Clean(m.Path)] != i || m.list() != list {
+				continue
+			}
+			if !open {
+				f.line(list, "[", "")
+				open = true
+			}
+			f.b.WriteString("\t" + m.entry() + ",")
+			f.comment(m.Origin)
+		}
+		if open {
+			f.b.WriteString("]\n")
+		}
+	}
+}
+
+// list is the key of [filesystem] that an entry stands under.
+func (m *Mount) list() string {
+	if (m.Kind == Read || m.Kind == Write) && m.Source != "" {
+		return "bind"
+	}
+	return string(m.Kind)
+}
+
+// entry is an entry's value in its list.
+func (m *Mount) entry() string {
+	var t table
+	add := func(key, val string) {
+		if val != "" {
+			t = append(t, key, quote(val))
+		}
+	}
+	switch m.list() {
+	case "bind":
+		t = table{"source", quote(m.Source), "target", quote(m.Path)}
+		if m.Kind == Write {
+			t = append(t, "write", "true")
+		}
+	default:
+		t = table{"path", quote(m.Path)}
+	}
+	if m.Optional {
+		t = append(t, "optional", "true")
+	}
+	if m.Size != 0 {
+		t = append(t, "size", sizeValue(m.Size))
+	}
+	if m.Mode != 0 {
+		t = append(t, "mode", fmt.Sprintf(`"%04o"`, m.Mode))
+	}
+	if m.Kind == File {
+		if utf8.ValidString(m.Data) {
+			t = append(t, "data", quote(m.Data))
+		} else {
+			t = append(t, "base64", quote(base64.StdEncoding.EncodeToString([]byte(m.Data))))
+		}
+	}
+	if len(m.Lower) > 0 {
+		lower := make([]string, len(m.Lower))
+		for i, dir := range m.Lower {
+			lower[i] = quote(dir)
+		}
+		t = append(t, "lower", "["+strings.Join(lower, ", ")+"]")
+	}
+	add("upper", m.Upper)
+	add("work", m.Work)
+	add("subset", m.Subset)
+	add("hidepid", m.Hidepid)
+	if m.Kind == Symlink {
+		add("to", m.Source)
+	}
+	if len(t) == 2 && (m.Kind == Read || m.Kind == Write || m.Kind == Hide || m.Kind == Tmpfs || m.Kind == Overlay) {
+		return t[1]
+	}
+	return t.String()
+}
+
+// sizeValue is a size as TOML: a string with a unit, else an integer.
+func sizeValue(n Size) string {
+	if s := n.String(); !digits(s) {
+		return quote(s)
+	}
+	return strconv.FormatInt(int64(n), 10)
+}
+
+func rlimitValue(n uint64) string {
+	if n == Unlimited {
+		return `"unlimited"`
+	}
+	return strconv.FormatUint(n, 10)
+}
+
+// key is a key of a table, quoted where it must be.
+func key(s string) string {
+	if bareKey(s) {
+		return s
+	}
+	return quote(s)
+}
+
+// quote writes a basic string of TOML.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04X`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
