@@ -284,35 +284,3 @@ func (v *value) close() {
 		}
 	}
 }
-
-// dottedKey writes a key as TOML would, quoted where it must be, and cut short
-// where it is long.
-func dottedKey(path ...string) string {
-	var b strings.Builder
-	for i, key := range path {
-		if i > 0 {
-			b.WriteByte('.')
-		}
-		if i == 8 && len(path) > 9 {
-			b.WriteString("…")
-			break
-		}
-		if bareKey(key) && len(key) <= 80 {
-			b.WriteString(key)
-		} else {
-			b.WriteString(clip(key))
-		}
-	}
-	return b.String()
-}
-
-// bareKey reports whether TOML needs no quotes around s.
-func bareKey(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return s != ""
-}

@@ -119,9 +119,11 @@ func shellWord(s string) string {
 	return s
 }
 
-func flagRead(p *Policy, v, where string) error  { return p.show(Mount{Kind: Read, Path: v}, where) }
+func flagRead(p *Policy, v, where string) error { return p.show(Mount{Kind: Read, Path: v}, where) }
+
 func flagWrite(p *Policy, v, where string) error { return p.show(Mount{Kind: Write, Path: v}, where) }
-func flagHide(p *Policy, v, where string) error  { return p.show(Mount{Kind: Hide, Path: v}, where) }
+
+func flagHide(p *Policy, v, where string) error { return p.show(Mount{Kind: Hide, Path: v}, where) }
 
 // show adds an entry; the last one for a path holds.
 func (p *Policy) show(m Mount, where string) error {

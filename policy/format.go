@@ -1,10 +1,7 @@
 package policy
 
 import (
-	"encoding/base64"
-	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,7 +34,7 @@ func Format(p *Policy) []byte {
 	f.namespaces()
 	f.section("user")
 	f.text("mode", string(p.User.Mode))
-	if p.User.Mode == UserSingle || p.User.Mode == UserRanges {
+	if p.User.Mode == UserSingle || p.User.Mode == UserRanges || p.User.UID != 0 || p.User.GID != 0 {
 		f.line("uid", strconv.FormatUint(uint64(p.User.UID), 10), "user.uid")
 		f.line("gid", strconv.FormatUint(uint64(p.User.GID), 10), "user.gid")
 	}
@@ -228,94 +225,6 @@ func (t table) String() string {
 	return b.String() + " }"
 }
 
-// mounts writes [filesystem], one list for each kind of entry.
-func (f *formatter) mounts() {
-	last := make(map[string]int, len(f.p.Mounts))
-	for i, m := range f.p.Mounts {
-		last[path.Clean(m.Path)] = i
-	}
-	f.section("filesystem")
-	for _, list := range filesystemKeys() {
-		open := false
-		for i := range f.p.Mounts {
-			m := &f.p.Mounts[i]
-			if last[path.Clean(m.Path)] != i || m.list() != list {
-				continue
-			}
-			if !open {
-				f.line(list, "[", "")
-				open = true
-			}
-			f.b.WriteString("\t" + m.entry() + ",")
-			f.comment(m.Origin)
-		}
-		if open {
-			f.b.WriteString("]\n")
-		}
-	}
-}
-
-// list is the key of [filesystem] that an entry stands under.
-func (m *Mount) list() string {
-	if (m.Kind == Read || m.Kind == Write) && m.Source != "" {
-		return "bind"
-	}
-	return string(m.Kind)
-}
-
-// entry is an entry's value in its list.
-func (m *Mount) entry() string {
-	var t table
-	add := func(key, val string) {
-		if val != "" {
-			t = append(t, key, quote(val))
-		}
-	}
-	switch m.list() {
-	case "bind":
-		t = table{"source", quote(m.Source), "target", quote(m.Path)}
-		if m.Kind == Write {
-			t = append(t, "write", "true")
-		}
-	default:
-		t = table{"path", quote(m.Path)}
-	}
-	if m.Optional {
-		t = append(t, "optional", "true")
-	}
-	if m.Size != 0 {
-		t = append(t, "size", sizeValue(m.Size))
-	}
-	if m.Mode != 0 {
-		t = append(t, "mode", fmt.Sprintf(`"%04o"`, m.Mode))
-	}
-	if m.Kind == File {
-		if utf8.ValidString(m.Data) {
-			t = append(t, "data", quote(m.Data))
-		} else {
-			t = append(t, "base64", quote(base64.StdEncoding.EncodeToString([]byte(m.Data))))
-		}
-	}
-	if len(m.Lower) > 0 {
-		lower := make([]string, len(m.Lower))
-		for i, dir := range m.Lower {
-			lower[i] = quote(dir)
-		}
-		t = append(t, "lower", "["+strings.Join(lower, ", ")+"]")
-	}
-	add("upper", m.Upper)
-	add("work", m.Work)
-	add("subset", m.Subset)
-	add("hidepid", m.Hidepid)
-	if m.Kind == Symlink {
-		add("to", m.Source)
-	}
-	if len(t) == 2 && (m.Kind == Read || m.Kind == Write || m.Kind == Hide || m.Kind == Tmpfs || m.Kind == Overlay) {
-		return t[1]
-	}
-	return t.String()
-}
-
 // sizeValue is a size as TOML: a string with a unit, else an integer.
 func sizeValue(n Size) string {
 	if s := n.String(); !digits(s) {
@@ -329,35 +238,4 @@ func rlimitValue(n uint64) string {
 		return `"unlimited"`
 	}
 	return strconv.FormatUint(n, 10)
-}
-
-// key is a key of a table, quoted where it must be.
-func key(s string) string {
-	if bareKey(s) {
-		return s
-	}
-	return quote(s)
-}
-
-// quote writes a basic string of TOML.
-func quote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, `\u%04X`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }

@@ -206,8 +206,8 @@ type Limits struct {
 	IO        []IOLimit
 	Cpuset    string // cpuset.cpus, such as "0-2,7"
 
-	// WhereAvailable names limits ("memory", "swap", "cpus", "pids", "io",
-	// "cpuset") that are left out, and reported so by `cloche plan`, where
+	// WhereAvailable names limits ("memory", "swap", "cpus", "cpu-weight",
+	// "pids", "io", "cpuset") that are left out, and reported so by `cloche plan`, where
 	// the caller may not make a cgroup with that controller.
 	WhereAvailable []string
 

@@ -269,6 +269,7 @@ func setTerminal(p *Policy, s, where string) error {
 
 func setInit(p *Policy, s, where string) error    { return p.setBool(&p.Init, "init", s, where) }
 func setKeyring(p *Policy, s, where string) error { return p.setBool(&p.Keyring, "keyring", s, where) }
+
 func setInherit(p *Policy, s, where string) error {
 	return p.setBool(&p.Env.Inherit, "env.inherit", s, where)
 }

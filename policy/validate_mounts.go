@@ -34,11 +34,17 @@ func checkMount(m *Mount) error {
 			return fmt.Errorf("a %s has no %s: leave it out", m.Kind, field.name)
 		}
 	}
-	for _, name := range append([]string{m.Upper, m.Work, m.Source}, m.Lower...) {
-		if name != "" {
-			if err := checkPath(name); err != nil {
-				return err
-			}
+	for _, name := range [...]string{m.Upper, m.Work, m.Source} {
+		if name == "" {
+			continue
+		}
+		if err := checkPath(name); err != nil {
+			return err
+		}
+	}
+	for _, name := range m.Lower {
+		if err := checkPath(name); err != nil {
+			return fmt.Errorf("lower: %w", err)
 		}
 	}
 	switch {
@@ -66,9 +72,25 @@ func kinds() []string {
 	return names[:]
 }
 
-// clean reports whether a path is absolute and has no part that path.Clean
-// would take out.
-func clean(name string) bool { return name != "" && name[0] == '/' && path.Clean(name) == name }
+// clean reports whether a path is absolute and path.Clean would leave it alone.
+func clean(name string) bool {
+	if name == "" || name[0] != '/' || (len(name) > 1 && name[len(name)-1] == '/') {
+		return false
+	}
+	for i := 1; i < len(name); i++ {
+		if name[i-1] != '/' || (name[i] != '/' && name[i] != '.') {
+			continue
+		}
+		if name[i] == '/' || path.Clean(name) != name {
+			return false
+		}
+	}
+	return true
+}
+
+func notExpanded(what, name string) error {
+	return fmt.Errorf("its %s %s is not absolute and clean: policy.Expand makes it so", what, clip(name))
+}
 
 func validateMounts(p *Policy) error {
 	kind := make(map[string]*Mount, len(p.Mounts))
@@ -80,13 +102,18 @@ func validateMounts(p *Policy) error {
 		if err := checkMount(m); err != nil {
 			return mountError(m, err)
 		}
-		for _, name := range append([]string{m.Path, m.Upper, m.Work}, m.Lower...) {
+		for _, name := range [...]string{m.Path, m.Upper, m.Work} {
 			if name != "" && !clean(name) {
-				return mountError(m, fmt.Errorf("%s is not an absolute, clean path: policy.Expand makes it one", clip(name)))
+				return mountError(m, notExpanded("path", name))
+			}
+		}
+		for _, name := range m.Lower {
+			if !clean(name) {
+				return mountError(m, notExpanded("lower", name))
 			}
 		}
 		if m.Source != "" && m.Kind != Symlink && !clean(m.Source) {
-			return mountError(m, fmt.Errorf("its source %s is not an absolute, clean path: policy.Expand makes it one", clip(m.Source)))
+			return mountError(m, notExpanded("source", m.Source))
 		}
 		if m.Path == "/" {
 			switch m.Kind {

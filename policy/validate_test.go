@@ -78,7 +78,7 @@ func TestValidate(t *testing.T) {
 		{func(p *Policy) { p.Cwd = "/usr/../home" }, "policy.Expand makes it one"},
 		{func(p *Policy) { p.Cwd = "/\x00" }, "NUL"},
 		{mount(Mount{Kind: "bind", Path: "/a"}), `unknown kind "bind"`},
-		{mount(Mount{Kind: Read, Path: "a"}), "policy.Expand makes it one"},
+		{mount(Mount{Kind: Read, Path: "a"}), "policy.Expand makes it so"},
 		{mount(Mount{Kind: Read, Path: "/a", Source: "b"}), "its source"},
 		{mount(Mount{Kind: Read, Path: "/a\x00"}), "NUL"},
 		{mount(Mount{Kind: Read, Path: "/a", Size: 5}), "a read has no size"},
@@ -93,7 +93,7 @@ func TestValidate(t *testing.T) {
 		{mount(Mount{Kind: Proc, Path: "/p", Hidepid: "all"}), "hidepid"},
 		{mount(Mount{Kind: Symlink, Path: "/l"}), "needs what it points to"},
 		{mount(Mount{Kind: Overlay, Path: "/o", Work: "/w"}), "work without upper"},
-		{mount(Mount{Kind: Overlay, Path: "/o", Lower: []string{"x"}}), "policy.Expand makes it one"},
+		{mount(Mount{Kind: Overlay, Path: "/o", Lower: []string{"x"}}), "policy.Expand makes it so"},
 		{mount(Mount{Kind: Overlay, Path: "/o", Lower: []string{"/x\x00"}}), "NUL"},
 		{mount(Mount{Kind: Read, Path: "/etc/sudoers.d/x", Origin: "--read /etc/sudoers.d/x"}), `--read /etc/sudoers.d/x: it lies in what is hidden by hide "/etc/sudoers.d" (default.toml:38)`},
 		{mount(Mount{Kind: File, Path: "/f"}, Mount{Kind: Read, Path: "/f/x"}), "which is no directory"},
@@ -134,6 +134,17 @@ func TestNearest(t *testing.T) {
 	} {
 		if got := nearest(in, LimitNames()); got != want {
 			t.Errorf("nearest to %q is %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestClean(t *testing.T) {
+	for name, want := range map[string]bool{
+		"/": true, "/a": true, "/a/b": true, "/.a": true, "/a/..b": true, "/a/...": true, "/a./b": true,
+		"": false, "a": false, "//": false, "/a/": false, "/a//b": false, "/.": false, "/..": false, "/a/./b": false, "/a/../b": false,
+	} {
+		if clean(name) != want {
+			t.Errorf("clean(%q) is %v", name, !want)
 		}
 	}
 }
