@@ -28,11 +28,7 @@ type process struct {
 	waited   bool
 	started  bool
 
-	terminal   bool
-	onTerminal func(*os.File)
-	onStopped  func(syscall.Signal)
-	parked     bool
-	name       string
+	terminal *terminal
 }
 
 // ExitError is a command that ran and did not end with exit code 0.
@@ -143,12 +139,21 @@ func (c *Cmd) Start() (err error) {
 		c.mine = nil
 		if err != nil {
 			closeAll(c.after)
+			if c.terminal != nil {
+				c.terminal.close()
+			}
 			c.copies.Wait()
 		}
 	}()
 	spec, err := c.spec()
 	if err != nil {
 		return err
+	}
+	if c.terminal, spec.Terminal, err = c.newTerminal(); err != nil {
+		return err
+	}
+	if c.terminal != nil {
+		spec.OnTerminal, spec.OnStopped = c.terminal.connect, c.terminal.stopped
 	}
 	if spec.Stdin, err = c.input(); err != nil {
 		return err
@@ -165,8 +170,13 @@ func (c *Cmd) Start() (err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	c.proc, err = supervise.Start(ctx, spec)
-	return err
+	if c.proc, err = supervise.Start(ctx, spec); err != nil {
+		return err
+	}
+	if c.terminal != nil {
+		c.terminal.attend(c.proc)
+	}
+	return nil
 }
 
 func sameWriter(a, b io.Writer) (same bool) {
@@ -200,8 +210,7 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 		return nil, err
 	}
 	return &supervise.Spec{
-		Policy: p, Args: c.Args, Env: p.Environ(env), Name: c.name,
-		ExtraFiles: c.ExtraFiles, Terminal: c.terminal, OnTerminal: c.onTerminal, OnStopped: c.onStopped, Parked: c.parked,
+		Policy: p, Args: c.Args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked,
 	}, nil
 }
 
@@ -289,6 +298,9 @@ func (c *Cmd) Wait() error {
 	c.waited = true
 	o, err := c.proc.Wait()
 	c.copies.Wait()
+	if c.terminal != nil {
+		c.terminal.close()
+	}
 	closeAll(c.after)
 	c.result = resultOf(o)
 	if err != nil {
@@ -346,4 +358,3 @@ func resultOf(o *supervise.Outcome) *Result {
 	}
 	return r
 }
-

@@ -30,6 +30,12 @@ type Cmd struct {
 	Env []string
 	// Dir is what relative paths of the policy mean; empty: the current directory.
 	Dir string
+	// Name becomes part of the sandbox's cgroup's name; may be empty.
+	Name string
+	// Parked says that Start is called on a goroutine locked to a thread that
+	// lives as long as the program, such as main's after runtime.LockOSThread in
+	// an init function. Then that thread starts the sandbox, else one kept for it.
+	Parked bool
 
 	ctx context.Context
 	process

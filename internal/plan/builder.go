@@ -21,20 +21,21 @@ type builder struct {
 	mounts []mountNode // in mounting order
 
 	// Values that several steps share.
-	scratch Var // fd of the tmpfs that everything made here lives in
-	root    Var // fd of the new root
-	child   Var // pid of the command, in pid 1
-	master  Var // the terminal's master
-	slave   Var
-	fatal   Label
-	rec     *Data // status record
-	oldMask *Data
-	statx   *Data
-	mask    Var // fd of the masks' mount
-	umask   Var // the caller's
-	outside Var // what the supervisor's pid is inside: 0, or real without a pid namespace
-	sigfd   Var
-	parent  Label // where pid 1 goes on after making the command
+	scratch    Var // fd of the tmpfs that everything made here lives in
+	root       Var // fd of the new root
+	child      Var // pid of the command, in pid 1
+	childGroup Var // its process group as kill(2) wants it: negative
+	master     Var // the terminal's master
+	slave      Var
+	fatal      Label
+	rec        *Data // status record
+	oldMask    *Data
+	statx      *Data
+	mask       Var // fd of the masks' mount
+	umask      Var // the caller's
+	outside    Var // what the supervisor's pid is inside: 0, or real without a pid namespace
+	sigfd      Var
+	parent     Label // where pid 1 goes on after making the command
 
 	uid, gid Var   // standalone: the caller's
 	e2big    Label // standalone: too many arguments

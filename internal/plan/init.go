@@ -46,6 +46,10 @@ func (b *builder) settle() {
 	b.op(SysCloseRange, Num(status+1), Num(^uint64(0)>>32), Num(0))
 	// The lowest number is free now: 0.
 	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(b.sigfd)
+	if b.in.HasTerminal() {
+		b.childGroup = b.newVar("group")
+		b.negate(b.child, b.childGroup)
+	}
 	b.setCapabilities(Init, b.initCapabilities())
 	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
 	b.loadFilter(b.in.InitFilter)
@@ -60,6 +64,12 @@ func (b *builder) settle() {
 		b.op(SysExitGroup, Num(125))
 		b.mark(loop)
 	}
+	// The stack holds the command's arguments and environment, which pid 1 has no
+	// use for: given back as well, from argv's page up. The range ends above the
+	// stack, so madvise(2) complains (ENOMEM) after doing it.
+	stack := b.tmp("stack")
+	b.op(Alu, Slot(VarArgv), Num(12), Num(^uint64(0)), Num(12), Num(0)).to(stack)
+	b.op(SysMadvise, Slot(stack), Num(16<<20), named("MADV_DONTNEED", unix.MADV_DONTNEED)).ignoring()
 	b.op(SysMunmap, RegionArg(SetupROAddress), RegionArg(SetupROLength)).ignoring()
 	b.op(SysMunmap, RegionArg(SetupRWAddress), RegionArg(SetupRWLength)).ignoring()
 	b.resident = false
@@ -97,18 +107,27 @@ func (b *builder) wait() {
 	// runs in the sandbox may not speak in the supervisor's name.
 	b.op(Load, RefAt(info, 12), Num(4)).to(sender) // ssi_pid
 	b.unlessEqual(Slot(sender), ^uint64(0), Slot(b.outside), loop)
-	b.op(SysKill, Slot(b.child), Slot(n)).ignoring().then(loop)
+	if b.in.HasTerminal() {
+		// What Ctrl-Z stopped is a group, and so is what goes on.
+		resume := b.label()
+		b.ifEqual(Slot(n), ^uint64(0), named("SIGCONT", uint64(unix.SIGCONT)), resume)
+		b.op(SysKill, Slot(b.child), Slot(n)).ignoring().then(loop)
+		b.mark(resume)
+		b.op(SysKill, Slot(b.childGroup), Slot(n)).ignoring().then(loop)
+	} else {
+		b.op(SysKill, Slot(b.child), Slot(n)).ignoring().then(loop)
+	}
 
 	b.mark(reap)
 	options := Flags(Const{"WNOHANG", unix.WNOHANG})
-	if b.in.Terminal {
+	if b.in.HasTerminal() {
 		options = Flags(Const{"WNOHANG", unix.WNOHANG}, Const{"WUNTRACED", unix.WUNTRACED})
 	}
 	b.op(SysWait4, Int(-1), Ref(status), options, null).to(n).orElse(loop)
 	b.ifEqual(Slot(n), ^uint64(0), Num(0), loop)
 	b.unlessEqual(Slot(n), ^uint64(0), Slot(b.child), reap)
 	b.op(Load, Ref(status), Num(4)).to(n)
-	if b.in.Terminal {
+	if b.in.HasTerminal() {
 		b.unlessEqual(Slot(n), 0xff, Num(0x7f), ended)
 		b.send(RecordStopped, Slot(n))
 		b.jump(reap)

@@ -16,6 +16,9 @@ const (
 	landlockFile = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_READ_FILE |
 		unix.LANDLOCK_ACCESS_FS_TRUNCATE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 
+	// landlockProc: writing to files of /proc/self is ordinary, making any is not possible.
+	landlockProc = landlockRead | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
+
 	landlockDevice = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
 )
 
@@ -50,17 +53,7 @@ func (b *builder) landlock() {
 	}
 	b.begin(Step{Process: Command, Name: "landlock", Kind: KindLandlock, Origin: b.policy.Origins["landlock"]})
 	handled := landlockHandled(abi)
-	attr := words("{handled_access_fs=…}", handled)
-	if abi >= 4 {
-		net := uint64(0)
-		if b.policy.Network == policy.NetworkNone {
-			net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
-		}
-		attr = words("{handled_access_fs=…, handled_access_net=…}", handled, net)
-		if abi >= 6 {
-			attr = words("{handled_access_fs=…, handled_access_net=…, scoped=LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET|LANDLOCK_SCOPE_SIGNAL}", handled, net, 3)
-		}
-	}
+	attr := landlockAttr(b.policy, abi)
 	rules := b.tmp("ruleset")
 	b.op(SysLandlockCreateRuleset, Ref(attr), Num(uint64(attr.Len())), Num(0)).to(rules)
 	for _, r := range b.landlockRules() {
@@ -70,6 +63,62 @@ func (b *builder) landlock() {
 	}
 	b.op(SysLandlockRestrictSelf, Slot(rules), Num(0))
 	b.op(SysClose, Slot(rules))
+}
+
+// landlockAttr is the struct landlock_ruleset_attr for a kernel's ABI: 4 (6.7)
+// adds TCP ports, 6 (6.12) adds scopes.
+func landlockAttr(p *policy.Policy, abi int) *Data {
+	handled := landlockHandled(abi)
+	if abi < 4 {
+		return words("{handled_access_fs=…}", handled)
+	}
+	net := uint64(0)
+	if p.Network == policy.NetworkNone {
+		net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+	}
+	if abi < 6 {
+		return words("{handled_access_fs=…, handled_access_net=…}", handled, net)
+	}
+	return words("{handled_access_fs=…, handled_access_net=…, scoped=LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET|LANDLOCK_SCOPE_SIGNAL}", handled, net,
+		unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET|unix.LANDLOCK_SCOPE_SIGNAL)
+}
+
+// LandlockRule is what a path of the host and all below it may be used for.
+type LandlockRule struct {
+	Path     string
+	Access   uint64
+	Optional bool
+}
+
+// LandlockFileRights are the rights that a file, not a directory, can have.
+const LandlockFileRights = landlockFile
+
+// LandlockRules are a policy's rules on the file system as it is, for a program
+// that confines itself: the ruleset's attribute and the rules.
+func LandlockRules(p *policy.Policy, abi int) (attr []byte, rules []LandlockRule) {
+	handled := landlockHandled(abi)
+	for i := range p.Mounts {
+		m := &p.Mounts[i]
+		r := LandlockRule{Path: sourceOf(m), Optional: m.Optional}
+		switch m.Kind {
+		case policy.Read:
+			r.Access = landlockRead
+		case policy.Write, policy.Tmpfs, policy.Overlay:
+			r.Path, r.Access = m.Path, ^uint64(0)
+			if m.Kind == policy.Write {
+				r.Path = sourceOf(m)
+			}
+		case policy.Dev:
+			r.Path, r.Access = m.Path, landlockDevice
+		case policy.Proc:
+			r.Path, r.Access = m.Path, landlockProc
+		default:
+			continue
+		}
+		r.Access &= handled
+		rules = append(rules, r)
+	}
+	return landlockAttr(p, abi).Bytes, rules
 }
 
 type landlockPath struct {
@@ -112,7 +161,7 @@ func (b *builder) landlockRules() []landlockPath {
 		case policy.Dev:
 			access = landlockDevice
 		case policy.Proc:
-			access = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR | unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_TRUNCATE
+			access = landlockProc
 		case policy.Hide, policy.Symlink:
 			continue
 		}

@@ -28,11 +28,15 @@ type Input struct {
 	CgroupFD   int   // v2 directory for CLONE_INTO_CGROUP; -1: none
 	HasCgroup  bool
 
-	Terminal bool // the command gets a pseudo-terminal
+	// Terminal says which of 0, 1 and 2 are the sandbox's own pseudo-terminal.
+	Terminal [3]bool
 
 	// Standalone makes an image that needs no supervisor, for `cloche build`.
 	Standalone *Standalone
 }
+
+// HasTerminal reports whether the command gets a pseudo-terminal.
+func (in *Input) HasTerminal() bool { return in.Terminal != [3]bool{} }
 
 // Plan is what will be done.
 type Plan struct {
@@ -45,6 +49,8 @@ type Plan struct {
 
 	// Notes says in words what a policy's "where available" left out.
 	Notes []string
+
+	marks map[Label]int // made when the plan is first printed
 }
 
 // Process is who carries a step out.
@@ -127,7 +133,7 @@ func Compile(in Input) (*Plan, error) {
 		if err := NeedsSupervisor(in.Policy); err != nil {
 			return nil, err
 		}
-		in.StatusFD, in.ControlFD, in.CgroupFD, in.EntryFDs, in.ExtraFiles, in.Terminal = lifelineFD, -1, -1, nil, 0, false
+		in.StatusFD, in.ControlFD, in.CgroupFD, in.EntryFDs, in.ExtraFiles, in.Terminal = lifelineFD, -1, -1, nil, 0, [3]bool{}
 	}
 	b := newBuilder(&in)
 	if in.Standalone != nil {

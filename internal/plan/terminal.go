@@ -11,7 +11,7 @@ import (
 // through the master (TIOCGPTPEER, Linux 4.13), so no path is involved that
 // something inside could have replaced.
 func (b *builder) openTerminal() {
-	if !b.in.Terminal {
+	if !b.in.HasTerminal() {
 		return
 	}
 	b.begin(Step{Process: Init, Name: "terminal", Kind: KindTerminal, Origin: b.policy.Origins["terminal"]})
@@ -33,24 +33,43 @@ func (b *builder) openTerminal() {
 	b.op(Store, RefAt(control, 16), Slot(b.master), Num(4))
 	b.op(SysSendmsg, Num(uint64(b.in.ControlFD)), Ref(msg), named("MSG_NOSIGNAL", unix.MSG_NOSIGNAL))
 	b.op(SysClose, Slot(b.master))
+	// The supervisor answers when the size and the modes are set: the command
+	// never sees a terminal of 0 by 0.
+	b.op(SysRead, Num(uint64(b.in.ControlFD)), Ref(buffer("go", 8)), Num(1)).retryOn(int(unix.EINTR))
 	b.op(SysIoctl, Slot(b.slave), named("TIOCSCTTY", unix.TIOCSCTTY), Num(0))
 }
 
 // useTerminal makes the terminal the command's stdin, stdout and stderr, and
 // the command's process group its foreground group. SIGTTOU is still blocked.
 func (b *builder) useTerminal() {
-	if !b.in.Terminal {
+	if !b.in.HasTerminal() {
 		return
 	}
 	b.begin(Step{Process: Command, Name: "use the terminal", Kind: KindTerminal})
-	for fd := uint64(0); fd < 3; fd++ {
-		b.op(SysDup3, Slot(b.slave), Num(fd), Num(0))
+	for fd, own := range b.in.Terminal {
+		if own {
+			b.op(SysDup3, Slot(b.slave), Num(uint64(fd)), Num(0))
+		}
 	}
 	if b.policy.Init {
 		self := b.tmp("self")
 		group := buffer("group", 8)
 		b.op(SysGetpid).to(self)
 		b.op(Store, Ref(group), Slot(self), Num(4))
-		b.op(SysIoctl, Num(0), named("TIOCSPGRP", unix.TIOCSPGRP), Ref(group))
+		b.op(SysIoctl, Slot(b.slave), named("TIOCSPGRP", unix.TIOCSPGRP), Ref(group))
 	}
+}
+
+// negate puts -v in to. The interpreter has no subtraction and wants none for
+// this alone; the pid of a command in its own pid namespace is 2.
+func (b *builder) negate(v, to Var) {
+	left := b.tmp("left")
+	done := b.label()
+	b.set(left, Slot(v))
+	b.set(to, Num(0))
+	loop := b.here()
+	b.ifEqual(Slot(left), ^uint64(0), Num(0), done)
+	b.op(Alu, Slot(to), Num(0), Num(^uint64(0)), Num(0), Int(-1)).to(to)
+	b.op(Alu, Slot(left), Num(0), Num(^uint64(0)), Num(0), Int(-1)).to(left).then(loop)
+	b.mark(done)
 }

@@ -102,10 +102,16 @@ func (p *Plan) goTo(l Label) string {
 	if l <= 0 {
 		return "go on"
 	}
-	for i := range p.Ops {
-		if p.Ops[i].Mark == l {
-			return "to " + strconv.Itoa(i)
+	if p.marks == nil {
+		p.marks = make(map[Label]int)
+		for i := range p.Ops {
+			if m := p.Ops[i].Mark; m != 0 {
+				p.marks[m] = i
+			}
 		}
+	}
+	if i, ok := p.marks[l]; ok {
+		return "to " + strconv.Itoa(i)
 	}
 	return "?"
 }

@@ -32,7 +32,10 @@ func (p *Process) receiveTerminal() {
 		if err != nil || len(fds) == 0 {
 			return
 		}
+		// Non-blocking, so that a read of it ends when the file is closed.
+		_ = unix.SetNonblock(fds[0], true)
 		p.spec.OnTerminal(os.NewFile(uintptr(fds[0]), "terminal"))
+		_, _ = p.control.Write([]byte{1})
 		return
 	}
 }

@@ -89,7 +89,7 @@ func (pr *Prepared) number(in *plan.Input) {
 	next := 3 + len(pr.spec.ExtraFiles)
 	take := func() int { next++; return next - 1 }
 	in.StatusFD = take()
-	if in.Terminal || in.Policy.User.Mode == policy.UserRanges {
+	if in.HasTerminal() || in.Policy.User.Mode == policy.UserRanges {
 		in.ControlFD = take()
 	}
 	if pr.group != nil {
@@ -156,7 +156,7 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 		p.output.started()
 	}
 	p.watch(ctx)
-	if p.control != nil && spec.Terminal {
+	if p.control != nil && pr.input.HasTerminal() {
 		go p.receiveTerminal()
 	}
 	err = p.await()
@@ -199,9 +199,12 @@ func (pr *Prepared) files(p *Process, status *os.File, memfd int) (fds []uintptr
 		}
 	}
 	std := [3]*os.File{spec.Stdin, spec.Stdout, spec.Stderr}
-	if limit := int64(spec.Policy.Output); limit > 0 && !spec.Terminal {
+	if limit := int64(spec.Policy.Output); limit > 0 {
 		p.output = &outputMeter{limit: limit, over: func() { p.kill(Output, "output.limit") }}
 		for i := 1; i < 3; i++ {
+			if spec.Terminal[i] {
+				continue // counted where the terminal is read
+			}
 			if i == 2 && spec.Stderr == spec.Stdout && std[1] != nil {
 				std[2] = std[1]
 				continue

@@ -29,12 +29,13 @@ type Spec struct {
 	Stdin, Stdout, Stderr *os.File // nil: /dev/null
 	ExtraFiles            []*os.File
 
-	// Terminal gives the command a pseudo-terminal; OnTerminal receives its
-	// master once it is there, which the caller then owns.
-	Terminal   bool
+	// Terminal says which of stdin, stdout and stderr are a pseudo-terminal of
+	// the sandbox's own. OnTerminal receives its master, which the caller then
+	// owns, before the command runs: its size can be set here.
+	Terminal   [3]bool
 	OnTerminal func(master *os.File)
 	// OnStopped is called when the command was stopped by a signal (Ctrl-Z).
-	OnStopped func(sig syscall.Signal)
+	OnStopped func(p *Process, sig syscall.Signal)
 
 	// Parked says that the calling goroutine is locked to a thread that lives
 	// as long as the program, so that the image can be started from it.
@@ -139,7 +140,7 @@ func (p *Process) note(r record) {
 		p.exited, p.wstatus = true, syscall.WaitStatus(r.a)
 	case plan.RecordStopped:
 		if p.spec.OnStopped != nil {
-			p.spec.OnStopped(syscall.WaitStatus(r.a).StopSignal())
+			p.spec.OnStopped(p, syscall.WaitStatus(r.a).StopSignal())
 		}
 	case plan.RecordIDMaps:
 		if err := p.writeIDMaps(); err != nil {
@@ -263,6 +264,19 @@ func (p *Process) kill(why Reason, limit string) {
 	if p.group != nil && !p.spec.Policy.Unshare.PID {
 		_ = p.group.Kill() // no pid namespace ends with pid 1
 	}
+}
+
+// CountOutput adds n bytes of terminal output to what the policy limits, and
+// reports whether there is room for them.
+func (p *Process) CountOutput(n int) bool {
+	if p.output == nil {
+		return true
+	}
+	if p.output.count.Add(int64(n)) > p.output.limit {
+		p.output.over()
+		return false
+	}
+	return true
 }
 
 // PID is the pid of the sandbox's pid 1 as seen outside.
