@@ -125,7 +125,7 @@ func (p *parsed) parseOps(entry, onFatal uint64) error {
 		o := &p.ops[i]
 		o.decode(b)
 		if o.number >= opPseudo && o.number-opPseudo > lastCall.PseudoNumber() ||
-			o.slots >= 1<<opMaxArgs || o.dst >= plan.MaxVars || binary.LittleEndian.Uint32(b[12:]) != 0 {
+			o.slots >= 1<<opMaxArgs || o.dst >= plan.MaxVars || binary.LittleEndian.Uint32(b[12:]) > maxOps {
 			return damaged(fmt.Sprintf("its operation %d has an unknown form", i))
 		}
 		for n, v := range o.args {

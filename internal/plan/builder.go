@@ -3,6 +3,8 @@ package plan
 import (
 	"encoding/binary"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -30,6 +32,7 @@ type builder struct {
 	fatal      Label
 	rec        *Data // status record
 	oldMask    *Data
+	pollFDs    *Data // what pid 1 waits for: the supervisor's end, signals
 	statx      *Data
 	mask       Var // fd of the masks' mount
 	umask      Var // the caller's
@@ -72,6 +75,9 @@ func newBuilder(in *Input) *builder {
 	b.rec = &Data{Section: ResidentRW, Size: recordSize, Align: 8, Text: "record"}
 	b.oldMask = &Data{Section: SetupRW, Size: 8, Align: 8, Text: "oldmask"}
 	b.statx = &Data{Section: SetupRW, Size: 256, Align: 8, Text: "statx"}
+	b.pollFDs = &Data{Section: ResidentRW, Bytes: make([]byte, 16), Align: 8, Text: "[{status}, {signals, POLLIN}]"}
+	binary.LittleEndian.PutUint32(b.pollFDs.Bytes, uint32(in.StatusFD))
+	b.pollFDs.Bytes[12] = unix.POLLIN
 	b.child = b.newVar("command")
 	b.scratch = b.newVar("scratch")
 	b.root = b.newVar("root")

@@ -44,8 +44,8 @@ func (b *builder) settle() {
 	b.send(RecordStarted)
 	b.op(SysCloseRange, Num(0), Num(status-1), Num(0))
 	b.op(SysCloseRange, Num(status+1), Num(^uint64(0)>>32), Num(0))
-	// The lowest number is free now: 0.
 	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(b.sigfd)
+	b.op(Store, RefAt(b.pollFDs, 8), Slot(b.sigfd), Num(4))
 	if b.in.HasTerminal() {
 		b.childGroup = b.newVar("group")
 		b.negate(b.child, b.childGroup)
@@ -85,10 +85,7 @@ func (b *builder) wait() {
 	b.resident = true
 	defer func() { b.resident = false }()
 
-	fds := &Data{Section: ResidentRW, Bytes: make([]byte, 16), Align: 8, Text: "[{status}, {signals, POLLIN}]"}
-	fds.Bytes[0] = byte(b.in.StatusFD)
-	fds.Bytes[1] = byte(b.in.StatusFD >> 8)
-	fds.Bytes[12] = unix.POLLIN // of the signalfd, which is 0
+	fds := b.pollFDs
 	info := &Data{Section: ResidentRW, Size: 128, Align: 8, Text: "siginfo"}
 	status := &Data{Section: ResidentRW, Size: 8, Align: 8, Text: "status"}
 	n := b.newVar("n")

@@ -51,7 +51,7 @@ func (b *builder) landlock() {
 		b.p.Notes = append(b.p.Notes, "Landlock: this kernel has none, and the policy says where-available: the mounts alone decide what can be read and written")
 		return
 	}
-	b.begin(Step{Process: Command, Name: "landlock", Kind: KindLandlock, Origin: b.policy.Origins["landlock"]})
+	b.begin(Step{Process: Command, Name: "landlock", Kind: KindLandlock, Origin: b.policy.Origins["landlock.mode"]})
 	handled := landlockHandled(abi)
 	attr := landlockAttr(b.policy, abi)
 	rules := b.tmp("ruleset")

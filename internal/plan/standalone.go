@@ -36,7 +36,7 @@ func NeedsSupervisor(p *policy.Policy) error {
 	case p.Terminal == policy.TerminalAlways:
 		return refuse("terminal", "terminal", "an executable has no supervisor to pass a pseudo-terminal's data on")
 	case p.Output > 0:
-		return refuse("output limit", "output.limit", "an executable has no supervisor to count output")
+		return refuse("max-output", "max-output", "an executable has no supervisor to count output")
 	case p.User.Mode == policy.UserRanges:
 		return refuse("user ranges", "user.mode", "id ranges are mapped by newuidmap, which a supervisor has to run")
 	}

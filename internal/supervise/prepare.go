@@ -47,7 +47,7 @@ func decide(spec *Spec, create bool) (*Prepared, error) {
 	}
 	p := spec.Policy
 	if p.Landlock == policy.LandlockRequire && facts.LandlockABI == 0 {
-		return nil, &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
+		return nil, &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock.mode"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
 	}
 	facts.Stat(plan.SourcePaths(p)...)
 
@@ -200,7 +200,7 @@ func (pr *Prepared) files(p *Process, status *os.File, memfd int) (fds []uintptr
 	}
 	std := [3]*os.File{spec.Stdin, spec.Stdout, spec.Stderr}
 	if limit := int64(spec.Policy.Output); limit > 0 {
-		p.output = &outputMeter{limit: limit, over: func() { p.kill(Output, "output.limit") }}
+		p.output = &outputMeter{limit: limit, over: func() { p.kill(Output, "max-output") }}
 		for i := 1; i < 3; i++ {
 			if spec.Terminal[i] {
 				continue // counted where the terminal is read

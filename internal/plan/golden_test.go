@@ -1,0 +1,100 @@
+package plan
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// testFacts is a host on which every directory of paths exists, /bin is a link
+// to usr/bin, and the files of /etc that profiles hide are there in part.
+func testFacts(p *policy.Policy) host.Facts {
+	f := host.Facts{GOARCH: "amd64", UID: 1000, GID: 1000, LandlockABI: 7, NewMountAPI: true, Paths: map[string]host.PathFact{}}
+	for i, path := range SourcePaths(p) {
+		pf := host.PathFact{Exists: true, Mode: unix.S_IFDIR | 0o755, Real: path, Ino: uint64(100 + i), DevMajor: 8, DevMinor: 1}
+		switch path {
+		case "/bin", "/sbin", "/lib", "/lib64":
+			pf.Link, pf.Real = "usr"+path, "/usr"+path
+		case "/lib32", "/libx32", "/nix/store", "/etc/wireguard", "/etc/krb5.keytab":
+			pf = host.PathFact{Err: "ENOENT"}
+		case "/etc/shadow", "/etc/gshadow":
+			pf.Mode = unix.S_IFREG | 0o640
+		}
+		f.Paths[path] = pf
+	}
+	return f
+}
+
+// testFilter stands for a profile's program: golden plans show a filter's place
+// and length, package seccomp's own tests its content.
+var testFilter = []unix.SockFilter{{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW}}
+
+func builtin(t *testing.T, name string) *policy.Policy {
+	t.Helper()
+	p, ok := policy.Builtin(name)
+	if !ok {
+		t.Fatalf("no profile %q", name)
+	}
+	if err := policy.Expand(p, "/home/u", "/home/u/project"); err != nil {
+		t.Fatal(err)
+	}
+	if err := policy.Validate(p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func input(t *testing.T, p *policy.Policy) Input {
+	return Input{Policy: p, Facts: testFacts(p), Filter: testFilter, InitFilter: testFilter, StatusFD: 3, ControlFD: -1, CgroupFD: -1}
+}
+
+// TestGoldenPlans holds the whole plan of every built-in profile: each operation
+// that a sandbox is made of can be reviewed as text, and a change of it shows.
+func TestGoldenPlans(t *testing.T) {
+	for _, name := range policy.Builtins() {
+		t.Run(name, func(t *testing.T) {
+			p := builtin(t, name)
+			in := input(t, p)
+			golden(t, name, in)
+			if NeedsSupervisor(p) == nil && p.Limits.Memory == 0 {
+				in.Standalone = &Standalone{Command: []string{"/bin/true"}}
+				golden(t, name+"-standalone", in)
+			}
+		})
+	}
+}
+
+func golden(t *testing.T, name string, in Input) {
+	t.Helper()
+	pl, err := Compile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got strings.Builder
+	if err := pl.WriteText(&got); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", name+".plan")
+	if *update {
+		if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got.String()); d != "" {
+		t.Errorf("%s differs (-want +got); `go test ./internal/plan -update` rewrites it:\n%s", file, d)
+	}
+}
