@@ -1,3 +1,10 @@
+// Command cloche runs commands that nobody trusts.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"github.com/cloche-sandbox/cloche/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args)) }

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// maxPolicyFile is more than policy.Resolve takes, so that the refusal of a
+// file that is too long is its own; no more of a huge or endless file is read.
+const maxPolicyFile = 1<<20 + 1
+
+// policy is the policy that the command line asks for, not yet expanded: the
+// profile or the policy file, then the flags in the order written.
+func (i *invocation) policy() (*policy.Policy, error) {
+	p, err := i.base()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range i.settings {
+		if err := s.flag.Apply(p, s.value); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+func (i *invocation) base() (*policy.Policy, error) {
+	switch {
+	case i.policyFile != "" && i.profile != "":
+		return nil, errors.New("--profile and --policy: a policy file names its own base with extends; give one of the two")
+	case i.policyFile != "":
+		file, data, err := readPolicyFile(i.policyFile)
+		if err != nil {
+			return nil, err
+		}
+		return policy.Resolve(file, data, readPolicyFile)
+	case i.wasGiven("policy"):
+		return nil, errors.New("--policy \"\": an empty path; name a policy file, or leave it out")
+	case i.profile == "" && !i.wasGiven("profile"):
+		i.profile = "default"
+	}
+	p, ok := policy.Builtin(i.profile)
+	if !ok {
+		return nil, unknownProfile(i.profile)
+	}
+	return p, nil
+}
+
+func (i *invocation) wasGiven(name string) bool {
+	for _, g := range i.given {
+		if g.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func unknownProfile(name string) error {
+	s := fmt.Sprintf("unknown profile %q", clip(name))
+	if near := nearest(name, policy.Builtins()); near != "" {
+		return fmt.Errorf("%s: did you mean %q?", s, near)
+	}
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+		return fmt.Errorf("%s: it is a file; write --policy %s", s, clip(name))
+	}
+	return fmt.Errorf("%s: `cloche profiles` lists them; for a policy file write --policy FILE", s)
+}
+
+// readPolicyFile reads a policy, or the base that one extends.
+func readPolicyFile(name string) (string, []byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", nil, fmt.Errorf("policy %s: %s", clip(name), whyFile(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxPolicyFile))
+	if err != nil {
+		return "", nil, fmt.Errorf("policy %s: %s", clip(name), whyFile(err))
+	}
+	return name, data, nil
+}
+
+// expanded is the policy with absolute paths, checked.
+func (i *invocation) expanded() (*policy.Policy, error) {
+	p, err := i.policy()
+	if err != nil {
+		return nil, err
+	}
+	return expand(p)
+}
+
+// expand makes the paths of a policy absolute for the caller, and checks it.
+// package sandbox does the same for what it starts.
+func expand(p *policy.Policy) (*policy.Policy, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("the working directory can't be found: %w; cd to one that exists", err)
+	}
+	if err := policy.Expand(p, os.Getenv("HOME"), dir); err != nil {
+		return nil, err
+	}
+	if err := policy.Validate(p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}

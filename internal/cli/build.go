@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloche-sandbox/cloche/internal/plan"
+	"github.com/cloche-sandbox/cloche/internal/supervise"
+)
+
+func buildCommand() *cobra.Command {
+	return policyVerb(verbBuild, &cobra.Command{
+		Use:   "build [flags] -o FILE -- CMD [ARGS…]",
+		Short: "make an executable that runs a command in a sandbox, without Cloche",
+		Long: "Writes an executable of a few KiB that makes the sandbox and runs the command in it, with no\n" +
+			"other program: arguments given to it follow those of the command. It works on other machines of\n" +
+			"the same architecture. What only a supervisor can do is refused: a terminal of its own, output limits,\n" +
+			"ranges of ids.",
+		Example: "  cloche build --write . -o ./safe-make -- make\n  ./safe-make -j4 test",
+	}, build)
+}
+
+func build(inv *invocation) error {
+	switch {
+	case inv.output == "":
+		return errors.New("build: no output; name the executable to write: cloche build -o FILE -- CMD [ARGS]")
+	case len(inv.args) == 0 || inv.args[0] == "":
+		return errors.New("build: no command; write it after the flags: cloche build -o FILE -- CMD [ARGS]")
+	}
+	p, err := inv.expanded()
+	if err != nil {
+		return err
+	}
+	if err := plan.NeedsSupervisor(p); err != nil {
+		return err
+	}
+	elf, _, err := supervise.Build(&supervise.Spec{Policy: p, Args: inv.args})
+	if err != nil {
+		return err
+	}
+	bad := func(why string) error { return fmt.Errorf("-o %s: %s", clip(inv.output), why) }
+	name := inv.output
+	if info, err := os.Stat(name); err == nil {
+		switch {
+		case info.IsDir():
+			return bad("it is a directory; name a file")
+		case !info.Mode().IsRegular():
+			f, err := os.OpenFile(name, os.O_WRONLY, 0)
+			if err != nil {
+				return bad(whyFile(err))
+			}
+			defer f.Close()
+			if _, err := f.Write(elf); err != nil {
+				return bad(whyFile(err))
+			}
+			return nil
+		}
+		// The file that a link leads to is replaced, not the link.
+		if name, err = filepath.EvalSymlinks(name); err != nil {
+			return bad(whyFile(err))
+		}
+	}
+	if err := writeWhole(name, elf, 0o777); err != nil {
+		return bad(whyFile(err))
+	}
+	return nil
+}

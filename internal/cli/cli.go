@@ -1,0 +1,85 @@
+// Package cli is the command line of Cloche: one file for each verb.
+//
+// `cloche run` is on the path of every sandbox that a shell starts, so it does
+// not build the cobra tree that help, completions and the manual come from:
+// it reads its flags with a small parser over the same list (options.go).
+package cli
+
+import (
+	"errors"
+	"os"
+)
+
+// Exit codes of Cloche itself, beside those of the command; 128+n means that
+// signal n ended it.
+const (
+	exitNo         = 1   // `cloche can`: at least one answer is no; `cloche doctor`: something is missing
+	exitFailure    = 125 // Cloche's own errors: the command never ran
+	exitCannotExec = 126 // the command is there and can't be executed
+	exitNotFound   = 127 // there is no such command inside
+)
+
+// Main is the program: args are those of the process, and the result is its
+// exit status.
+func Main(args []string) int {
+	if len(args) > 1 && args[1] == "run" {
+		inv, err := parseRun(args[2:])
+		switch {
+		case err == nil:
+			return run(inv)
+		case !errors.Is(err, errHelp):
+			return fail(err)
+		}
+	}
+	return execute(args)
+}
+
+// fail prints one line about err and returns the exit status that belongs to it.
+func fail(err error) int {
+	var e *exitError
+	if errors.As(err, &e) {
+		if e.err != nil {
+			complain(e.err.Error())
+		}
+		return e.code
+	}
+	complain(err.Error())
+	return exitFailure
+}
+
+// exitError is an error with an exit status other than exitFailure.
+type exitError struct {
+	code int
+	err  error // nil: everything is said already
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// complain writes one line to stderr. What a message quotes may come from a
+// hostile file name or policy: control characters would reach the terminal.
+func complain(message string) {
+	line := make([]byte, 0, len(message)+16)
+	line = append(line, "cloche: "...)
+	line = appendPlain(line, message)
+	_, _ = os.Stderr.Write(append(line, '\n'))
+}
+
+// appendPlain appends s with its control characters as \xNN.
+func appendPlain(line []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == 0x7f {
+			line = append(line, '\\', 'x', hex[c>>4], hex[c&15])
+		} else {
+			line = append(line, c)
+		}
+	}
+	return line
+}

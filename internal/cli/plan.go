@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/launcher"
+	"github.com/cloche-sandbox/cloche/internal/plan"
+	"github.com/cloche-sandbox/cloche/internal/supervise"
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+func planCommand() *cobra.Command {
+	return policyVerb(verbPlan, &cobra.Command{
+		Use:   "plan [flags] -- CMD [ARGS…]",
+		Short: "show what a sandbox is made of, step by step, without running anything",
+		Long: "Prints the policy as it comes out of profile, file and flags, then every step of the set-up with\n" +
+			"the system calls it becomes, and runs nothing. With --image it prints what an executable made by\n" +
+			"cloche build will do.",
+		Example: "  cloche plan -- true\n  cloche plan --profile judge --json -- ./solution\n  cloche plan --image ./tool",
+	}, func(inv *invocation) error { return showPlan(inv, os.Stdout) })
+}
+
+func showPlan(inv *invocation, out io.Writer) error {
+	if inv.wasGiven("image") {
+		return showImage(inv, out)
+	}
+	p, err := inv.expanded()
+	if err != nil {
+		return err
+	}
+	args := inv.args
+	if len(args) == 0 {
+		args = []string{"CMD"} // no step depends on it
+	}
+	pr, err := supervise.Explain(&supervise.Spec{
+		Policy: p, Args: args, Env: p.Environ(os.Environ()), Name: inv.name,
+		Terminal: terminalStreams(p),
+	})
+	if err != nil {
+		return err
+	}
+	if inv.json {
+		return writeJSON(out, struct {
+			Policy string     `json:"policy"` // TOML
+			Notes  []string   `json:"policy_notes,omitempty"`
+			Plan   *plan.Plan `json:"plan"`
+		}{string(policy.Format(p)), p.Notes, pr.Plan})
+	}
+	if err := showPolicy(out, p); err != nil {
+		return err
+	}
+	return pr.Plan.WriteText(out)
+}
+
+// showPolicy writes a policy as TOML, with what Expand had to say about it.
+func showPolicy(out io.Writer, p *policy.Policy) error {
+	text := policy.Format(p)
+	for _, n := range p.Notes {
+		text = append(text, "\n# note: "...)
+		text = appendPlain(text, n)
+		text = append(text, '\n')
+	}
+	_, err := out.Write(text)
+	return err
+}
+
+// terminalStreams are those of stdin, stdout and stderr that would be a
+// terminal of the sandbox's own.
+func terminalStreams(p *policy.Policy) [3]bool {
+	if !ownTerminal(p, os.Stdin) {
+		return [3]bool{}
+	}
+	always := p.Terminal == policy.TerminalAlways
+	return [3]bool{always || isTerminal(os.Stdin), isTerminal(os.Stdout), isTerminal(os.Stderr)}
+}
+
+// maxImage is more than any image has: 64 Ki operations of 64 bytes, and data.
+const maxImage = 64 << 20
+
+// showImage prints what an executable of `cloche build` does, from its file alone.
+func showImage(inv *invocation, out io.Writer) error {
+	if len(inv.args) > 0 || len(inv.settings) > 0 || inv.profile != "" || inv.policyFile != "" {
+		return errors.New("plan --image: the file has its policy and command in it; give nothing else")
+	}
+	bad := func(why string) error { return fmt.Errorf("--image %s: %s", clip(inv.image), why) }
+	f, err := os.Open(inv.image)
+	if err != nil {
+		return bad(whyFile(err))
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return bad(whyFile(unix.EISDIR))
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxImage))
+	if err != nil {
+		return bad(whyFile(err))
+	}
+	listing, err := launcher.Inspect(data)
+	if err != nil {
+		return bad("it is not an executable made by cloche build: " + err.Error())
+	}
+	if inv.json {
+		return writeJSON(out, listing)
+	}
+	_, err = io.WriteString(out, listing.String())
+	return err
+}

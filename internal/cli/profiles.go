@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+func profilesCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:       "profiles [NAME]",
+		Short:     "list the built-in profiles, or show one with all that it inherits",
+		Example:   "  cloche profiles\n  cloche profiles judge > mine.toml",
+		ValidArgs: policy.Builtins(),
+		Args:      cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			switch len(args) {
+			case 0:
+				return listProfiles(os.Stdout, asJSON)
+			case 1:
+				return showProfile(os.Stdout, args[0], asJSON)
+			}
+			return fmt.Errorf("profiles: one name at most, not %d", len(args))
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// profile is a built-in profile as JSON.
+type profile struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+	Policy      string `json:"policy,omitempty"` // TOML, with what it extends resolved
+}
+
+func listProfiles(out io.Writer, asJSON bool) error {
+	var all []profile
+	width := 0
+	for _, name := range policy.Builtins() {
+		p, _ := policy.Builtin(name)
+		all = append(all, profile{Name: name, Description: p.Description})
+		width = max(width, len(name))
+	}
+	if asJSON {
+		return writeJSON(out, all)
+	}
+	var s strings.Builder
+	for _, p := range all {
+		s.WriteString(p.Name + strings.Repeat(" ", width-len(p.Name)+2) + p.Description + "\n")
+	}
+	_, err := io.WriteString(out, s.String())
+	return err
+}
+
+func showProfile(out io.Writer, name string, asJSON bool) error {
+	p, ok := policy.Builtin(name)
+	if !ok {
+		return unknownProfile(name)
+	}
+	if asJSON {
+		return writeJSON(out, profile{name, p.Description, string(policy.Format(p))})
+	}
+	return showPolicy(out, p)
+}

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/sandbox"
+)
+
+// run is `cloche run`. It says nothing of its own when the command succeeds.
+func run(inv *invocation) int {
+	if len(inv.args) == 0 || inv.args[0] == "" {
+		return fail(errors.New("run: no command; write it after the flags: cloche run [flags] -- CMD [ARGS]"))
+	}
+	if inv.wasGiven("name") {
+		if err := checkName(inv.name); err != nil {
+			return fail(err)
+		}
+	}
+	p, err := inv.policy()
+	if err != nil {
+		return fail(err)
+	}
+	stdin := os.Stdin
+	if inv.wasGiven("stdin") {
+		if stdin, err = openStdin(inv.stdin); err != nil {
+			return fail(err)
+		}
+		defer stdin.Close()
+	}
+	var report *resultFile
+	if inv.wasGiven("result") {
+		if report, err = prepareResult(inv.result); err != nil {
+			return fail(err)
+		}
+	}
+
+	cmd := sandbox.Command(context.Background(), p, inv.args[0], inv.args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, os.Stdout, os.Stderr
+	cmd.Name = inv.name
+	// The sandbox dies with the thread that starts it, so that thread is kept.
+	runtime.LockOSThread()
+	cmd.Parked = true
+	forward := catchSignals()
+	if err := cmd.Start(); err != nil {
+		code, message := startFailure(p, inv, err)
+		complain(message)
+		return report.write(failedResult(code), message, code)
+	}
+	forward.to(cmd, ownTerminal(p, stdin))
+	err = cmd.Wait()
+	forward.stop()
+	code, message := ended(p, inv, cmd.Result(), err)
+	if message != "" {
+		complain(message)
+	}
+	if code == exitFailure && cmd.Result() != nil && cmd.Result().Reason == sandbox.Setup {
+		return report.write(failedResult(code), message, code)
+	}
+	return report.write(cmd.Result(), "", code)
+}
+
+// ownTerminal reports whether the command got a pseudo-terminal for its stdin.
+func ownTerminal(p *policy.Policy, stdin *os.File) bool {
+	if p.Terminal == policy.TerminalAlways {
+		return true
+	}
+	return p.Terminal == policy.TerminalAuto && isTerminal(stdin)
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// checkName is what a sandbox may be called: a name that is safe in a path, in
+// a cgroup's name and on a command line.
+func checkName(name string) error {
+	ok := name != "" && len(name) <= 64
+	for i := range len(name) {
+		c := name[i]
+		letter := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || c != '_' && c != '.' && c != '-') {
+			ok = false
+		}
+	}
+	if !ok {
+		return fmt.Errorf("--name %q: not a name; use up to 64 of a-z, 0-9, _ . -, beginning with a letter or digit", clip(name))
+	}
+	return nil
+}
+
+func openStdin(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("--stdin %s: %s", clip(name), whyFile(err))
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		f.Close()
+		return nil, fmt.Errorf("--stdin %s: it is a directory; name a file", clip(name))
+	}
+	return f, nil
+}
+
+// ended turns the end of a command into an exit status, and a line for stderr
+// where the command's own exit status does not tell the story.
+func ended(p *policy.Policy, inv *invocation, r *sandbox.Result, err error) (int, string) {
+	var ee *sandbox.ExitError
+	if err != nil && !errors.As(err, &ee) {
+		return exitFailure, err.Error()
+	}
+	if r == nil {
+		return exitFailure, "the sandbox ended and nothing is known of how; please report this"
+	}
+	switch r.Reason {
+	case sandbox.Exited:
+		if r.ExitCode == 0 {
+			return 0, ""
+		}
+		return r.ExitCode, hintAfterExit(p, inv, r.ExitCode)
+	case sandbox.Signaled, sandbox.Canceled:
+		return r.ExitCode, ""
+	case sandbox.Syscall:
+		return r.ExitCode, "the seccomp filter killed the command (SIGSYS)" + from(p, "seccomp.profile") + "; `cloche can syscall NAME` tells what it allows, --seccomp build allows more"
+	}
+	return r.ExitCode, limitMessage(p, r)
+}
+
+// limitMessage says which limit ended the command, who set it and how to raise it.
+func limitMessage(p *policy.Policy, r *sandbox.Result) string {
+	what, flag := "", ""
+	switch r.Reason {
+	case sandbox.WallTime:
+		what, flag = "it ran for "+policy.FormatDuration(p.Time.Wall), "--wall-time"
+	case sandbox.CPUTime:
+		what, flag = "it used "+policy.FormatDuration(p.Time.CPU)+" of CPU time", "--cpu-time"
+	case sandbox.Memory:
+		what, flag = "its memory limit of "+p.Limits.Memory.String()+" is used up", "--memory"
+	case sandbox.Output:
+		what, flag = "it wrote more than "+p.Output.String(), "--max-output"
+	default:
+		return "the sandbox was ended: " + string(r.Reason)
+	}
+	return "the command was killed: " + what + from(p, r.Limit) + "; to allow more: " + flag
+}
+
+// from names the place that a setting comes from, in brackets.
+func from(p *policy.Policy, key string) string {
+	if o := p.Origins[key]; o != "" {
+		return " (" + o + ")"
+	}
+	return ""
+}

@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/plan"
+	"github.com/cloche-sandbox/cloche/internal/supervise"
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// startFailure turns the error of a start into the line to print and the exit
+// status: 127 and 126 as a shell has them where the command itself is the
+// matter, 125 for all else.
+func startFailure(p *policy.Policy, inv *invocation, err error) (code int, message string) {
+	var se *supervise.SetupError
+	if !errors.As(err, &se) || se.Failure == nil || se.Failure.Step.Kind != plan.KindExec {
+		return exitFailure, err.Error()
+	}
+	code = exitCannotExec
+	if e := se.Failure.Errno; e == unix.ENOENT || e == unix.ENOTDIR {
+		code = exitNotFound
+	}
+	if hint := hintAfterFailedExec(p, inv, se.Failure.Errno); hint != "" {
+		return code, hint
+	}
+	f := *se.Failure
+	f.Step.Name = clip(inv.args[0])
+	return code, f.Error()
+}
+
+// insideOf is the view of the policy for the caller, for the hints. It is
+// computed only after something went wrong.
+func insideOf(p *policy.Policy) (*view, error) {
+	p, err := expand(p.Clone())
+	if err != nil {
+		return nil, err
+	}
+	return newView(p, realHost{}, callersCredentials(p), callersIDs(), 0), nil
+}
+
+func callersIDs() credentials {
+	return credentials{uid: uint32(os.Geteuid()), gid: uint32(os.Getegid())}
+}
+
+func hintAfterFailedExec(p *policy.Policy, inv *invocation, errno unix.Errno) string {
+	v, err := insideOf(p)
+	if err != nil {
+		return ""
+	}
+	cwd, _ := os.Getwd()
+	s := &search{v: v, outside: os.Getenv("PATH"), inside: pathOf(v.p.Environ(os.Environ())), cwd: cwd}
+	return s.hiddenCommand(inv.args[0], errno)
+}
+
+func hintAfterExit(p *policy.Policy, inv *invocation, code int) string {
+	v, err := insideOf(p)
+	if err != nil {
+		return ""
+	}
+	if code == exitNotFound {
+		env := v.p.Environ(os.Environ())
+		s := &search{v: v, inside: pathOf(env), libraries: variable(env, "LD_LIBRARY_PATH")}
+		if hint := s.hiddenLibraries(inv.args[0]); hint != "" {
+			return hint
+		}
+	}
+	return nothingWritable(v)
+}
