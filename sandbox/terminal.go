@@ -39,16 +39,25 @@ func isTerminal(f any) bool {
 	return err == nil
 }
 
-// newTerminal decides which of the command's streams get a pseudo-terminal:
+// terminalStreams decides which of the command's streams get a pseudo-terminal:
 // those that are terminals now. A redirected one stays what it is.
-func (c *Cmd) newTerminal() (t *terminal, streams [3]bool, err error) {
+func (c *Cmd) terminalStreams() (streams [3]bool) {
 	mode := c.Policy.Terminal
 	if mode == policy.TerminalNever || mode == "" || mode == policy.TerminalAuto && !isTerminal(c.Stdin) {
-		return nil, streams, nil
+		return streams
 	}
 	streams = [3]bool{isTerminal(c.Stdin), isTerminal(c.Stdout), isTerminal(c.Stderr)}
 	if mode == policy.TerminalAlways {
 		streams = [3]bool{true, c.Stdout == nil || streams[1], c.Stderr == nil || streams[2]}
+	}
+	return streams
+}
+
+// newTerminal makes the caller's side of it, where there is one.
+func (c *Cmd) newTerminal() (t *terminal, streams [3]bool, err error) {
+	streams = c.terminalStreams()
+	if streams == [3]bool{} {
+		return nil, streams, nil
 	}
 	t = &terminal{cmd: c, stop: [2]int{-1, -1}}
 	for _, w := range []any{c.Stdout, c.Stderr, c.Stdin} {

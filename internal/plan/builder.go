@@ -40,6 +40,9 @@ type builder struct {
 	sigfd      Var
 	parent     Label // where pid 1 goes on after making the command
 
+	whole Var   // in place: argv as `cloche run` was given it
+	asked Label // in place: where the launcher's own failures go
+
 	uid, gid Var   // standalone: the caller's
 	e2big    Label // standalone: too many arguments
 	cpuFD    Var   // standalone: file that tells the cgroup's CPU time

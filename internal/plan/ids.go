@@ -29,7 +29,7 @@ func (b *builder) mapIDs() {
 	}
 	uid, gid := InsideIDs(b.policy, b.in.Facts.UID, b.in.Facts.GID)
 	b.begin(Step{Process: Init, Name: "map ids", Kind: KindIDs, Origin: origin})
-	if b.in.Standalone != nil {
+	if b.builds() {
 		b.mapOwnIDs()
 		return
 	}

@@ -54,7 +54,7 @@ func (b *builder) settle() {
 	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
 	b.loadFilter(b.in.InitFilter)
 	b.resident = true
-	if b.in.Standalone != nil {
+	if b.builds() {
 		// The messages of a failure go with the set-up: an error from here on
 		// (there is none to be expected) ends pid 1 without them.
 		quiet, loop := b.label(), b.label()

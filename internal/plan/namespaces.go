@@ -7,11 +7,14 @@ import "golang.org/x/sys/unix"
 // with CLONE_PARENT, so that the supervisor itself is its parent and can wait
 // for it.
 func (b *builder) launcher() {
-	if b.in.Standalone != nil {
+	if b.builds() {
 		b.startStandalone()
 	}
 	b.begin(Step{Process: Launcher, Name: "start"})
-	if b.in.Standalone == nil {
+	if in := b.inPlace(); in != nil {
+		b.startInPlace(in)
+	}
+	if b.supervised() {
 		// Until pid 1 has a death signal of its own, this one stands for it.
 		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
 	}
@@ -27,7 +30,7 @@ func (b *builder) launcher() {
 
 	b.begin(Step{Process: Launcher, Name: "namespaces", Kind: KindClone, Origin: b.policy.Origins["namespaces.unshare"]})
 	var flags []Const
-	if b.in.Standalone == nil {
+	if b.supervised() {
 		flags = append(flags, Const{"CLONE_PARENT", unix.CLONE_PARENT})
 	} else {
 		b.makeCgroup()
@@ -55,7 +58,7 @@ func (b *builder) launcher() {
 		b.op(SysClone, Flags(append(flags, cSigchld)...), null, null, null, null).to(pid)
 	}
 	b.ifEqual(Slot(pid), ^uint64(0), Num(0), inside)
-	if b.in.Standalone != nil {
+	if !b.supervised() {
 		b.attend(pid)
 	} else {
 		b.send(RecordPID, Slot(pid))
@@ -72,7 +75,12 @@ func (b *builder) has(c uint) bool { return b.in.Facts.CapEff&(1<<c) != 0 }
 // process's pid waits 5 ms and more for a grace period. Only then is the
 // cgroup namespace made, so that its root is this cgroup and not the parent.
 func (b *builder) enterCgroup() {
-	if b.in.Standalone != nil {
+	if b.inPlace() != nil {
+		// The launcher's own failures are explained by itself, these are sent.
+		b.begin(Step{Process: Init, Name: "report to the launcher"})
+		b.set(VarOnFatal, Target(b.fatal))
+	}
+	if b.builds() {
 		b.enterOwnCgroup()
 	} else if b.in.HasCgroup {
 		b.begin(Step{Process: Init, Name: "enter cgroup", Kind: KindCgroup, Origin: b.originOf("limits.memory", "limits.pids", "limits.cpus", "time.cpu")})

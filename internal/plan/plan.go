@@ -53,6 +53,20 @@ type Plan struct {
 	marks map[Label]int // made when the plan is first printed
 }
 
+// supervised reports whether a Go program waits for the sandbox.
+func (b *builder) supervised() bool { return b.in.Standalone == nil }
+
+// builds reports whether the image will be a file that runs anywhere.
+func (b *builder) builds() bool { return b.in.Standalone != nil && b.in.Standalone.InPlace == nil }
+
+// inPlace is set when `cloche run` becomes the image.
+func (b *builder) inPlace() *InPlace {
+	if b.in.Standalone == nil {
+		return nil
+	}
+	return b.in.Standalone.InPlace
+}
+
 // Process is who carries a step out.
 type Process string
 
@@ -133,10 +147,13 @@ func Compile(in Input) (*Plan, error) {
 		if err := NeedsSupervisor(in.Policy); err != nil {
 			return nil, err
 		}
-		in.StatusFD, in.ControlFD, in.CgroupFD, in.EntryFDs, in.ExtraFiles, in.Terminal = lifelineFD, -1, -1, nil, 0, [3]bool{}
+		in.ControlFD, in.Terminal = -1, [3]bool{}
+		if in.Standalone.InPlace == nil {
+			in.StatusFD, in.CgroupFD, in.EntryFDs, in.ExtraFiles = lifelineFD, -1, nil, 0
+		}
 	}
 	b := newBuilder(&in)
-	if in.Standalone != nil {
+	if b.builds() {
 		var err error
 		if b.ownCgroup, err = checkStandaloneLimits(in.Policy); err != nil {
 			return nil, err

@@ -24,7 +24,7 @@ const (
 
 // send writes a record of kind with up to two more numbers.
 func (b *builder) send(kind RecordKind, more ...Arg) {
-	if b.in.Standalone != nil {
+	if b.builds() {
 		return // nobody reads it
 	}
 	b.op(Store, Ref(b.rec), Num(uint64(kind)), Num(4))
@@ -37,7 +37,7 @@ func (b *builder) send(kind RecordKind, more ...Arg) {
 // reportFatal is where every operation that fails unexpectedly ends, in
 // whichever process: it tells the supervisor which one and why, and exits.
 func (b *builder) reportFatal() {
-	if b.in.Standalone != nil {
+	if b.builds() {
 		b.reportInWords()
 		return
 	}

@@ -12,12 +12,28 @@ import (
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
-// Standalone is what an image needs that runs without a supervisor: an
-// executable made by `cloche build`. Its launcher does not vanish; it stays
-// outside as the command's face to the caller.
+// Standalone is an image that runs without a supervisor: an executable made by
+// `cloche build`, or `cloche run` itself once it has become its image. The
+// launcher does not vanish then; it stays outside as the command's face to the
+// caller, passes signals on, and ends as the command ends.
 type Standalone struct {
 	Command []string // argv of the command; arguments given to the executable follow
+	InPlace *InPlace // instead: the image is executed by `cloche run` in its own place
 }
+
+// InPlace is what the launcher of an image executed in place needs. The process
+// costs no more than the image then: no Go program waits beside it.
+type InPlace struct {
+	ArgvSkip int      // how many of the arguments come before the command
+	ReadFD   int      // read end of the status pipe, non-blocking
+	ExeFD    int      // the program that explains failures, executed with ExplainVariable set
+	Env      []string // its environment
+	Remove   []string // cgroup directories, removed at the end
+}
+
+// ExplainVariable tells the program at ExeFD what to explain, as
+// "OPERATION:ERRNO:EXITCODE". OPERATION is the image's; 0:0 when none failed.
+const ExplainVariable = "CLOCHE_EXPLAIN"
 
 // Descriptors of a standalone image. The launcher closes all but 0, 1 and 2 at
 // its start, so what it opens first has fixed numbers.
@@ -169,7 +185,11 @@ func (b *builder) attend(pid Var) {
 	sig, n, self := b.newVar("signalfd"), b.tmp("n"), b.tmp("self")
 	reap, timeUp, stop, loop, exited := b.label(), b.label(), b.label(), b.label(), b.label()
 
-	b.op(SysClose, Num(lifelineFD))
+	if in := b.in.Standalone.InPlace; in != nil {
+		b.op(SysClose, Num(uint64(b.in.StatusFD)))
+	} else {
+		b.op(SysClose, Num(lifelineFD))
+	}
 	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(sig)
 	if w := b.policy.Time.Wall; w > 0 {
 		b.op(SysSetitimer, named("ITIMER_REAL", 0), Ref(timerValue(w)), null)
@@ -217,6 +237,9 @@ func (b *builder) attend(pid Var) {
 	b.ifEqual(Slot(n), 0x7f, Num(0), exited)
 	b.op(Alu, Slot(n), Num(0), Num(0x7f), Num(0), Num(128)).to(self)
 	b.mark(exited)
+	if b.in.Standalone.InPlace != nil {
+		b.explain(self)
+	}
 	b.op(SysExitGroup, Slot(self))
 }
 

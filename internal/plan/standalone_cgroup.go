@@ -152,6 +152,11 @@ func (b *builder) checkCPU(timeUp Label) {
 
 // removeCgroup takes the cgroup away; all its processes are gone with pid 1.
 func (b *builder) removeCgroup() {
+	if in := b.inPlace(); in != nil {
+		for _, dir := range in.Remove {
+			b.op(SysUnlinkat, atFDCWD, b.str(dir), named("AT_REMOVEDIR", unix.AT_REMOVEDIR)).ignoring()
+		}
+	}
 	if !b.ownCgroup {
 		return
 	}

@@ -1,0 +1,62 @@
+package plan
+
+import "golang.org/x/sys/unix"
+
+// startInPlace is the launcher's beginning when it is `cloche run` itself.
+func (b *builder) startInPlace(in *InPlace) {
+	b.begin(Step{Process: Launcher, Name: "become the launcher"})
+	b.whole = b.newVar("arguments")
+	b.asked = b.label()
+	b.set(VarOnFatal, Target(b.asked))
+	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str("cloche")).ignoring()
+	// Kept whole for the program that explains; the command gets its own part.
+	b.set(b.whole, Slot(VarArgv))
+	b.advance(VarArgv, uint64(8*in.ArgvSkip))
+}
+
+// explain follows the end of a command with an exit code other than 0, or the
+// failure of an operation: the launcher becomes `cloche run` once more, with the
+// same arguments and the same environment, which finds the words. It costs
+// nothing where nothing failed.
+func (b *builder) explain(code Var) {
+	in := b.inPlace()
+	exit, read, tell := b.label(), b.label(), b.label()
+	b.ifEqual(Slot(code), ^uint64(0), Num(0), exit)
+
+	b.begin(Step{Process: Launcher, Name: "explain", Kind: KindWait})
+	rec := buffer("report", recordSize)
+	n := b.tmp("n")
+	b.mark(read)
+	b.op(SysRead, Num(uint64(in.ReadFD)), Ref(rec), Num(recordSize)).to(n).orElse(tell)
+	b.ifEqual(Slot(n), ^uint64(0), Num(0), tell)
+	b.op(Load, Ref(rec), Num(4)).to(n)
+	b.unlessEqual(Slot(n), ^uint64(0), Num(uint64(RecordFailed)), read)
+	b.op(Load, RefAt(rec, 4), Num(4)).to(VarFailedOp)
+	b.op(Load, RefAt(rec, 8), Num(4)).to(VarFailedErrno).then(read)
+
+	// A failure of the launcher's own comes here, with 125 as the code.
+	b.mark(b.asked)
+	b.set(code, Num(125))
+	b.mark(tell)
+	b.set(VarOnFatal, Target(exit)) // from here on: give up
+	const prefix = ExplainVariable + "="
+	text := &Data{Section: SetupRW, Bytes: append([]byte(prefix), make([]byte, 72)...), Text: `"` + prefix + `…"`}
+	at := b.tmp("at")
+	b.set(at, RefAt(text, len(prefix)))
+	for i, v := range []Var{VarFailedOp, VarFailedErrno, code} {
+		b.op(Format, Slot(at), Slot(v)).to(n)
+		b.op(Alu, Slot(at), Num(0), Num(^uint64(0)), Num(0), Slot(n)).to(at)
+		if i < 2 {
+			b.op(Store, Slot(at), short(":"), Num(1))
+			b.advance(at, 1)
+		}
+	}
+	env := &Data{Bytes: make([]byte, 8*(len(in.Env)+2)), Align: 8, Text: "environment", Relocs: make([]Reloc, 0, len(in.Env)+1)}
+	env.Relocs = append(env.Relocs, Reloc{Off: 0, To: text})
+	for i, kv := range in.Env {
+		env.Relocs = append(env.Relocs, Reloc{Off: 8 * (i + 1), To: &Data{Bytes: append([]byte(kv), 0)}})
+	}
+	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
+	b.op(SysExecveat, Num(uint64(in.ExeFD)), b.str(""), Slot(b.whole), Ref(env), Flags(cEmptyPath)).ignoring()
+	b.mark(exit)
+}

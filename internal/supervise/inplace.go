@@ -1,0 +1,153 @@
+package supervise
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/launcher"
+	"github.com/cloche-sandbox/cloche/internal/plan"
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// ExplainVariable is plan.ExplainVariable, for front ends.
+const ExplainVariable = plan.ExplainVariable
+
+// CanBecome reports whether nothing in spec needs a Go program beside the
+// sandbox: no terminal, no meter, no clock, no reading of what was used.
+func CanBecome(spec *Spec) bool {
+	p := spec.Policy
+	l := &p.Limits
+	onlyPids := l.Memory == 0 && l.Swap == nil && l.CPUs == 0 && l.CPUWeight == 0 && len(l.IO) == 0 && l.Cpuset == ""
+	return spec.Terminal == [3]bool{} && p.Output == 0 && p.Time == (policy.TimeLimits{}) && onlyPids &&
+		p.User.Mode != policy.UserRanges && len(spec.ExtraFiles) == 0 && p.Unshare.PID
+}
+
+// Become executes the sandbox's image in place of the calling program, whose
+// arguments are argv with the command's own from skip on. It returns only when
+// that is not possible; then nothing is left behind. What goes wrong afterwards
+// is explained by the same program, started again with the same arguments and
+// plan.ExplainVariable set: see Unexplained.
+func Become(spec *Spec, argv []string, skip int) error {
+	pr, err := Prepare(spec)
+	if err != nil {
+		return err
+	}
+	err = pr.become(argv, skip)
+	pr.discard()
+	return err
+}
+
+func (pr *Prepared) become(argv []string, skip int) error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return os.NewSyscallError("pipe2", err)
+	}
+	defer unix.Close(pipe[0])
+	defer unix.Close(pipe[1])
+	exe, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening this program's own file: %w", os.NewSyscallError("open", err))
+	}
+	defer unix.Close(exe)
+	in := pr.inPlace(pipe, exe, skip)
+	im, err := pr.assembleInPlace(in)
+	if err != nil {
+		return err
+	}
+	memfd, err := imageFile(im.ELF)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(memfd)
+
+	keep := []int{pipe[0], pipe[1], exe}
+	keep = append(keep, pr.input.EntryFDs...)
+	if pr.input.CgroupFD >= 0 {
+		keep = append(keep, pr.input.CgroupFD)
+	}
+	for _, fd := range keep {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return os.NewSyscallError("fcntl", err)
+		}
+	}
+	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(memfd), argv, pr.spec.Env)
+	return startError(err, pr.spec)
+}
+
+// inPlace is the plan's part about executing in place. When a failure is looked
+// up afterwards the numbers differ and the operations are the same.
+func (pr *Prepared) inPlace(pipe [2]int, exe, skip int) *plan.InPlace {
+	in := &plan.InPlace{ArgvSkip: skip, ReadFD: pipe[0], ExeFD: exe, Env: os.Environ()}
+	in.Env = slices.DeleteFunc(in.Env, func(kv string) bool { return strings.HasPrefix(kv, plan.ExplainVariable+"=") })
+	pr.input.StatusFD = pipe[1]
+	if pr.group != nil {
+		in.Remove = pr.group.Paths()
+		for i, e := range pr.group.Entries() {
+			pr.input.EntryFDs[i] = e.FD
+		}
+		if pr.input.CgroupFD >= 0 {
+			pr.input.CgroupFD = pr.group.DirFD()
+		}
+	}
+	return in
+}
+
+func (pr *Prepared) assembleInPlace(in *plan.InPlace) (*launcher.Image, error) {
+	pr.input.Standalone = &plan.Standalone{InPlace: in}
+	var err error
+	if pr.Plan, err = plan.Compile(pr.input); err != nil {
+		return nil, err
+	}
+	return launcher.Assemble(launcher.Program{GOARCH: pr.Plan.GOARCH, Ops: pr.Plan.Ops, OnFatal: pr.Plan.OnFatal, Vars: len(pr.Plan.VarNames)})
+}
+
+// Unexplained is what a sandbox that was executed in place wants explained.
+type Unexplained struct {
+	Op       int // the image's operation that failed
+	Errno    syscall.Errno
+	ExitCode int // of the command, as a shell says it; 125 when it did not run
+}
+
+// ParseUnexplained reads plan.ExplainVariable's value.
+func ParseUnexplained(s string) (u Unexplained, ok bool) {
+	parts := strings.Split(s, ":")
+	if len(parts) != 3 {
+		return u, false
+	}
+	var n [3]int
+	for i := range parts {
+		var err error
+		if n[i], err = strconv.Atoi(parts[i]); err != nil || n[i] < 0 {
+			return u, false
+		}
+	}
+	return Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2]}, true
+}
+
+// Failure finds the words for u by making spec's plan once more; nil when no
+// operation failed.
+func (u Unexplained) Failure(spec *Spec, skip int) error {
+	if u.Errno == 0 {
+		return nil
+	}
+	pr, err := Explain(spec)
+	if err != nil {
+		return err
+	}
+	im, err := pr.assembleInPlace(pr.inPlace([2]int{}, 0, skip))
+	if err != nil {
+		return err
+	}
+	i := -1
+	if u.Op < len(im.Ops) {
+		i = im.Ops[u.Op]
+	}
+	f := pr.Plan.Explain(i, u.Errno)
+	return &SetupError{Failure: f, Err: f}
+}
