@@ -43,6 +43,8 @@ type builder struct {
 	whole Var   // in place: argv as `cloche run` was given it
 	asked Label // in place: where the launcher's own failures go
 
+	netns, netMaker Var // the network namespace's descriptor, and who makes it
+
 	uid, gid Var   // standalone: the caller's
 	e2big    Label // standalone: too many arguments
 	cpuFD    Var   // standalone: file that tells the cgroup's CPU time

@@ -6,6 +6,8 @@ import "golang.org/x/sys/unix"
 // of it: ids while /proc/self is its own, undumpable before anything from
 // outside is touched, the old root gone before the command is made.
 func (b *builder) init() error {
+	b.beginInit()
+	b.startNetwork() // first, as it takes longest
 	b.enterCgroup()
 	b.mapIDs()
 	b.protectInit()
@@ -14,8 +16,8 @@ func (b *builder) init() error {
 			return err
 		}
 	}
-	b.loopback()
 	b.hostname()
+	b.enterNetwork()
 	if b.policy.Unshare.Mount {
 		b.pivot()
 	}

@@ -43,7 +43,6 @@ func (b *builder) launcher() {
 	add(ns.User, "CLONE_NEWUSER", unix.CLONE_NEWUSER)
 	add(ns.Mount, "CLONE_NEWNS", unix.CLONE_NEWNS)
 	add(ns.PID, "CLONE_NEWPID", unix.CLONE_NEWPID)
-	add(ns.Net, "CLONE_NEWNET", unix.CLONE_NEWNET)
 	add(ns.IPC, "CLONE_NEWIPC", unix.CLONE_NEWIPC)
 	add(ns.UTS, "CLONE_NEWUTS", unix.CLONE_NEWUTS)
 
@@ -70,16 +69,20 @@ func (b *builder) launcher() {
 // has reports whether the caller holds a capability(7) outside.
 func (b *builder) has(c uint) bool { return b.in.Facts.CapEff&(1<<c) != 0 }
 
+// beginInit is pid 1's first operation where the launcher explains failures: its
+// own by itself, those of all others when they were sent to it.
+func (b *builder) beginInit() {
+	if b.inPlace() != nil {
+		b.begin(Step{Process: Init, Name: "report to the launcher"})
+		b.set(VarOnFatal, Target(b.fatal))
+	}
+}
+
 // enterCgroup puts pid 1 in the sandbox's cgroup by writing 0, "the writer
 // itself", to files that the supervisor opened: 0.02 ms where writing another
 // process's pid waits 5 ms and more for a grace period. Only then is the
 // cgroup namespace made, so that its root is this cgroup and not the parent.
 func (b *builder) enterCgroup() {
-	if b.inPlace() != nil {
-		// The launcher's own failures are explained by itself, these are sent.
-		b.begin(Step{Process: Init, Name: "report to the launcher"})
-		b.set(VarOnFatal, Target(b.fatal))
-	}
 	if b.builds() {
 		b.enterOwnCgroup()
 	} else if b.in.HasCgroup {

@@ -74,6 +74,7 @@ type Process string
 const (
 	Launcher Process = "launcher" // the image as it was started: makes the namespaces
 	Init     Process = "init"     // pid 1 inside: sets everything up, then waits
+	Network  Process = "network"  // makes the network namespace beside init, and is gone
 	Command  Process = "command"  // becomes the command by its last operation
 )
 

@@ -40,14 +40,21 @@ func (b *builder) proc(n *mountNode) {
 	if n.Subset != "pid" { // subset=pid has none of the rest
 		b.masks()
 		b.begin(Step{Process: Init, Name: "hide what " + n.Path + " tells of the machine", Kind: KindProc, Path: n.Path, Origin: n.Origin})
+		at := b.tmp("target")
 		for i := range hiddenProc {
 			kind := "file"
 			if hiddenProc[i].dir {
 				kind = "dir"
 			}
+			// Looked for before the mask is cloned: to drop a mount that found no
+			// place costs the kernel a grace period.
+			missing := b.label()
+			b.op(SysOpenat, Slot(mnt), b.str(hiddenProc[i].name), Flags(cPath, cCloexec)).to(at).on(int(unix.ENOENT), missing)
 			b.op(SysOpenTree, Slot(b.mask), b.str(kind), Flags(cTreeClone, cTreeCloex)).to(tree)
-			b.op(SysMoveMount, Slot(tree), b.str(""), Slot(mnt), b.str(hiddenProc[i].name), Flags(cMoveEmpty)).on(int(unix.ENOENT), Next)
+			b.op(SysMoveMount, Slot(tree), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
 			b.op(SysClose, Slot(tree))
+			b.op(SysClose, Slot(at))
+			b.mark(missing)
 		}
 		b.begin(Step{Process: Init, Name: "keep " + n.Path + " from changing the machine", Kind: KindProc, Path: n.Path, Origin: n.Origin})
 		for _, name := range readOnlyProc {

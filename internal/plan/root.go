@@ -11,9 +11,9 @@ import (
 
 // buildRoot makes the root. Everything made here lives in one tmpfs, the
 // scratch: directories of it become the new root, /dev, /tmp and the masks, by
-// cloning a mount of each. The scratch itself is mounted over the old root and
-// goes away with it, so nothing inside can reach from one of its directories to
-// another.
+// cloning a mount of each. The scratch itself is mounted over the old /proc, which
+// has served its purpose, and goes away with the old root, so nothing inside can
+// reach from one of its directories to another.
 func (b *builder) buildRoot() error {
 	b.begin(Step{Process: Init, Name: "keep mounts private", Kind: KindPropagation})
 	b.op(SysMount, null, b.str("/"), null, Flags(cMsRec, cMsPrivate), null)
@@ -23,7 +23,7 @@ func (b *builder) buildRoot() error {
 
 	b.begin(Step{Process: Init, Name: "scratch", Kind: KindTmpfs})
 	b.newTmpfs(b.scratch, "0755", 0)
-	b.op(SysMoveMount, Slot(b.scratch), b.str(""), atFDCWD, b.str("/"), Flags(cMoveEmpty))
+	b.op(SysMoveMount, Slot(b.scratch), b.str(""), atFDCWD, b.str("/proc"), Flags(cMoveEmpty))
 
 	rest := b.mounts
 	if len(rest) > 0 && rest[0].target == "/" {
@@ -44,7 +44,7 @@ func (b *builder) buildRoot() error {
 }
 
 // cloneHostRoot clones / for the entries that show it, before the scratch is
-// mounted there: a later clone would hold the scratch as well.
+// mounted in it: a later clone would hold the scratch as well.
 func (b *builder) cloneHostRoot() {
 	for i := range b.mounts {
 		n := &b.mounts[i]
@@ -53,8 +53,8 @@ func (b *builder) cloneHostRoot() {
 		}
 		switch n.Kind {
 		case policy.Read, policy.Write:
-			if n.real == "/" {
-				b.begin(Step{Process: Init, Name: "clone / for " + string(n.Kind) + " " + n.Path, Kind: KindBind, Path: "/", Origin: n.Origin})
+			if n.real == "/" || n.real == "/proc" || within(n.real, "/proc") {
+				b.begin(Step{Process: Init, Name: "clone " + n.real + " for " + string(n.Kind) + " " + n.Path, Kind: KindBind, Path: n.real, Origin: n.Origin})
 				v := b.newVar("tree" + strconv.Itoa(i))
 				b.bindTree(n, v)
 				n.early = v
@@ -358,15 +358,13 @@ func (b *builder) masks() {
 }
 
 // pivot makes the new root the root and lets the old one go, pivot_root(2).
-// The old root comes to lie on the new one, with the scratch on top of it, so
-// there are two mounts to take away; that nothing is left is then checked:
-// what lies above the root must be the root.
+// The old root comes to lie on the new one and is taken away from there. That
+// nothing of it is left is then checked: what lies above the root must be the root.
 func (b *builder) pivot() {
 	b.begin(Step{Process: Init, Name: "pivot", Kind: KindPivot})
 	b.op(SysFchdir, Slot(b.root))
 	b.op(SysPivotRoot, b.str("."), b.str("."))
-	b.op(SysUmount2, b.str("."), Flags(fDetach)) // the scratch
-	b.op(SysUmount2, b.str("."), Flags(fDetach)) // the old root
+	b.op(SysUmount2, b.str("."), Flags(fDetach))
 	if b.ownRoot {
 		b.setAttr(b.root, false, cAttrRdonly)
 	}
