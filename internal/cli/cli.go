@@ -26,7 +26,7 @@ func Main(args []string) int {
 		inv, err := parseRun(args[2:])
 		switch {
 		case err == nil:
-			return run(inv)
+			return run(inv, args)
 		case !errors.Is(err, errHelp):
 			return fail(err)
 		}

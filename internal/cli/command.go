@@ -16,10 +16,27 @@ import (
 func execute(args []string) int {
 	root := tree()
 	root.SetArgs(args[1:])
+	// Before cobra looks at flags that only the right verb has.
+	if len(args) > 1 && !strings.HasPrefix(args[1], "-") && !isCommand(root, args[1]) {
+		return fail(unknownVerb(root, args[1]))
+	}
 	if err := root.Execute(); err != nil {
 		return fail(err)
 	}
 	return 0
+}
+
+func isCommand(root *cobra.Command, word string) bool {
+	switch word {
+	case "help", "completion", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+		return true // those that cobra adds itself
+	}
+	for _, c := range root.Commands() {
+		if c.Name() == word {
+			return true
+		}
+	}
+	return false
 }
 
 // tree is every verb: what help, completions and the manual are made from.
@@ -42,14 +59,10 @@ func tree() *cobra.Command {
 		},
 		Args: cobra.ArbitraryArgs,
 	}
-	root.CompletionOptions.DisableDescriptions = false
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return flagError(verbOf(cmd), err)
+		return flagError(cmd, err)
 	})
 	root.AddCommand(runCommand(), planCommand(), buildCommand(), canCommand(), profilesCommand(), doctorCommand(), versionCommand(), manCommand())
-	// A word that is no verb and stands before flags would have cobra complain
-	// about the flags.
-	root.FParseErrWhitelist.UnknownFlags = false
 	return root
 }
 
@@ -84,15 +97,20 @@ func verbOf(cmd *cobra.Command) verb {
 }
 
 // flagError says in Cloche's words what pflag found.
-func flagError(v verb, err error) error {
+func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
+	v := verbOf(cmd)
 	switch {
-	case errors.As(err, &unknown) && v != 0:
-		if short := unknown.GetSpecifiedShortnames(); short != "" {
+	case errors.As(err, &unknown):
+		short, name := unknown.GetSpecifiedShortnames(), unknown.GetSpecifiedName()
+		switch {
+		case v == 0:
+			return unknownPlainFlag(cmd, short, name)
+		case short != "":
 			return unknownShort(v, "-"+short)
 		}
-		return unknownFlag(v, unknown.GetSpecifiedName())
+		return unknownFlag(v, name)
 	case errors.As(err, &missing):
 		name := missing.GetSpecifiedName()
 		if f := missing.GetFlag(); f != nil {
@@ -103,6 +121,22 @@ func flagError(v verb, err error) error {
 		return unknownFlag(v, "")
 	}
 	return err
+}
+
+// unknownPlainFlag is for a command without a policy's flags.
+func unknownPlainFlag(cmd *cobra.Command, short, name string) error {
+	if short != "" {
+		return fmt.Errorf("unknown flag -%s: `%s --help` lists them", clip(short), cmd.CommandPath())
+	}
+	if _, _, known := flagTakes(verbAll, name); known && !cmd.HasParent() {
+		return fmt.Errorf("--%s before a verb: write cloche run --%s", name, name)
+	}
+	var names []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	if near := nearest(name, names); near != "" {
+		return fmt.Errorf("unknown flag --%s: did you mean --%s?", clip(name), near)
+	}
+	return fmt.Errorf("unknown flag --%s: `%s --help` lists them", clip(name), cmd.CommandPath())
 }
 
 // policyVerb makes a command that has the flags of a policy. Its flags end
@@ -200,7 +234,7 @@ func runCommand() *cobra.Command {
 			"inside; 126 when it can't be executed; 125 when the sandbox could not be made.",
 		Example: "  cloche run -- ls -l\n  cloche run --write . --memory 512M -- make test\n  cloche run --profile judge --stdin in.txt --result result.json -- ./solution",
 	}, func(inv *invocation) error {
-		if code := run(inv); code != 0 {
+		if code := run(inv, os.Args); code != 0 {
 			return &exitError{code: code}
 		}
 		return nil

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
 )
 
 // defaultPath is searched by the launcher where the environment has no PATH.
@@ -53,6 +55,8 @@ func (s *search) hiddenCommand(name string, errno unix.Errno) string {
 	}
 	n, err := s.v.walk(out)
 	switch {
+	case err == nil && n.place != nil && n.place.kind == policy.Hide:
+		return s.hidden(out, nil)
 	case err == nil && n.hostPath != "" && !s.v.permits(n, mayExec):
 		return clip(out) + ": it is shown inside, and the ids inside may not execute it" + asWhom(s.v)
 	case err == nil && n.is(unix.S_IFREG) && n.place != nil && n.noExec:
@@ -82,7 +86,7 @@ func (s *search) hidden(p string, err error) string {
 func (v *view) hider(p string) *place {
 	for i := range v.places {
 		pl := &v.places[i]
-		if pl.Kind == "hide" && !pl.skip && (pl.target == p || below(p, pl.target)) {
+		if pl.Kind == policy.Hide && !pl.skip && (pl.target == p || below(p, pl.target)) {
 			return pl
 		}
 	}
@@ -138,10 +142,14 @@ func (s *search) candidates(name, dirs, cwd string) []string {
 func (s *search) nearby(name string, errno unix.Errno) string {
 	for _, p := range s.candidates(name, s.outside, s.cwd) {
 		_, n, err := realPath(s.v.host, p)
-		if err != nil || strings.IndexByte(name, '/') < 0 {
+		if strings.IndexByte(name, '/') < 0 {
 			continue
 		}
 		switch {
+		case err != nil:
+			if errno == unix.ENOENT {
+				return clip(name) + ": no such file, inside or outside; check the path"
+			}
 		case n.is(unix.S_IFDIR):
 			return clip(name) + ": it is a directory; name a program"
 		case !n.is(unix.S_IFREG):

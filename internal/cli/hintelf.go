@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"debug/elf"
 	"path"
 	"strings"
 
@@ -28,19 +27,13 @@ func interpreterOf(h hostFS, p string) (interpreter, what string) {
 		}
 		return string(words[0]), "script interpreter"
 	}
-	if !bytes.HasPrefix(head, []byte(elf.ELFMAG)) {
+	e := readELF(f)
+	if e == nil {
 		return "", ""
 	}
-	e, err := elf.NewFile(f)
-	if err != nil {
-		return "", ""
-	}
-	for _, s := range e.Progs {
-		if s.Type == elf.PT_INTERP && s.Filesz > 0 && s.Filesz <= unix.PathMax {
-			name := make([]byte, s.Filesz)
-			if _, err := s.ReadAt(name, 0); err == nil {
-				return string(bytes.TrimRight(name, "\x00")), "dynamic loader"
-			}
+	for _, seg := range e.segments {
+		if seg.kind == ptInterp && seg.size <= unix.PathMax {
+			return string(bytes.TrimRight(e.bytes(seg.offset, seg.size), "\x00")), "dynamic loader"
 		}
 	}
 	return "", ""
@@ -125,23 +118,15 @@ func neededBy(h hostFS, p string) (libs, dirs []string) {
 		return nil, nil
 	}
 	defer f.Close()
-	e, err := elf.NewFile(f)
-	if err != nil {
+	e := readELF(f)
+	if e == nil {
 		return nil, nil
 	}
-	if libs, err = e.DynString(elf.DT_NEEDED); err != nil {
-		return nil, nil
-	}
-	for _, tag := range [...]elf.DynTag{elf.DT_RPATH, elf.DT_RUNPATH} {
-		lists, err := e.DynString(tag)
-		if err != nil {
-			continue
-		}
-		for _, list := range lists {
-			for dir := range strings.SplitSeq(list, ":") {
-				dir = strings.ReplaceAll(dir, "${ORIGIN}", path.Dir(p))
-				dirs = append(dirs, strings.ReplaceAll(dir, "$ORIGIN", path.Dir(p)))
-			}
+	libs, lists := e.dynamic()
+	for _, list := range lists {
+		for dir := range strings.SplitSeq(list, ":") {
+			dir = strings.ReplaceAll(dir, "${ORIGIN}", path.Dir(p))
+			dirs = append(dirs, strings.ReplaceAll(dir, "$ORIGIN", path.Dir(p)))
 		}
 	}
 	return libs, dirs

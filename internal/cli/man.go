@@ -16,6 +16,7 @@ func manCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			cmd.Root().InitDefaultCompletionCmd()
 			return writeMan(cmd.OutOrStdout(), cmd.Root())
 		},
 	}

@@ -89,7 +89,7 @@ func missingValue(name string) error {
 }
 
 func unknownFlag(v verb, name string) error {
-	if name == "" {
+	if name == "" || name[0] == '-' {
 		return errors.New("a flag without a name: write -- alone before the command")
 	}
 	if near := nearest(name, flagNames(v)); near != "" {

@@ -13,8 +13,9 @@ import (
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
-// run is `cloche run`. It says nothing of its own when the command succeeds.
-func run(inv *invocation) int {
+// run is `cloche run`; argv are the program's arguments. It says nothing of its
+// own when the command succeeds.
+func run(inv *invocation, argv []string) int {
 	if len(inv.args) == 0 || inv.args[0] == "" {
 		return fail(errors.New("run: no command; write it after the flags: cloche run [flags] -- CMD [ARGS]"))
 	}
@@ -27,23 +28,56 @@ func run(inv *invocation) int {
 	if err != nil {
 		return fail(err)
 	}
-	stdin := os.Stdin
-	if inv.wasGiven("stdin") {
-		if stdin, err = openStdin(inv.stdin); err != nil {
-			return fail(err)
-		}
-		defer stdin.Close()
-	}
-	var report *resultFile
-	if inv.wasGiven("result") {
-		if report, err = prepareResult(inv.result); err != nil {
-			return fail(err)
-		}
-	}
-
 	cmd := sandbox.Command(context.Background(), p, inv.args[0], inv.args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, os.Stdout, os.Stderr
 	cmd.Name = inv.name
+	skip := len(argv) - len(inv.args)
+	if report := os.Getenv(sandbox.ExplainVariable); report != "" {
+		return explain(cmd, p, inv, report, skip)
+	}
+	if inv.wasGiven("stdin") {
+		if err := redirectStdin(inv.stdin); err != nil {
+			return fail(err)
+		}
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if inv.wasGiven("result") {
+		result, err := prepareResult(inv.result)
+		if err != nil {
+			return fail(err)
+		}
+		return supervised(cmd, p, inv, result)
+	}
+	// With nothing to watch or to report there is no reason to stay.
+	if ok, err := cmd.Exec(argv, skip); ok {
+		code, message := startFailure(p, inv, err)
+		complain(message)
+		return code
+	}
+	return supervised(cmd, p, inv, nil)
+}
+
+// explain is `cloche run` started again by the sandbox that took its place,
+// because the command failed or never ran: it finds the words for it.
+func explain(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, report string, skip int) int {
+	os.Unsetenv(sandbox.ExplainVariable)
+	code, err := cmd.Explain(report, skip)
+	message := ""
+	switch {
+	case err != nil:
+		code, message = startFailure(p, inv, err)
+	case code == 128+int(unix.SIGSYS) && p.Seccomp != "none":
+		message = filterMessage(p)
+	case code < 128:
+		message = hintAfterExit(p, inv, code)
+	}
+	if message != "" {
+		complain(message)
+	}
+	return code
+}
+
+// supervised runs the command with Cloche beside it.
+func supervised(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, result *resultFile) int {
 	// The sandbox dies with the thread that starts it, so that thread is kept.
 	runtime.LockOSThread()
 	cmd.Parked = true
@@ -51,19 +85,20 @@ func run(inv *invocation) int {
 	if err := cmd.Start(); err != nil {
 		code, message := startFailure(p, inv, err)
 		complain(message)
-		return report.write(failedResult(code), message, code)
+		return result.write(failedResult(code), message, code)
 	}
-	forward.to(cmd, ownTerminal(p, stdin))
-	err = cmd.Wait()
+	forward.to(cmd, ownTerminal(p, os.Stdin))
+	err := cmd.Wait()
 	forward.stop()
 	code, message := ended(p, inv, cmd.Result(), err)
 	if message != "" {
 		complain(message)
 	}
-	if code == exitFailure && cmd.Result() != nil && cmd.Result().Reason == sandbox.Setup {
-		return report.write(failedResult(code), message, code)
+	r := cmd.Result()
+	if r == nil || r.Reason == sandbox.Setup {
+		return result.write(failedResult(code), message, code)
 	}
-	return report.write(cmd.Result(), "", code)
+	return result.write(r, "", code)
 }
 
 // ownTerminal reports whether the command got a pseudo-terminal for its stdin.
@@ -96,17 +131,20 @@ func checkName(name string) error {
 	return nil
 }
 
-func openStdin(name string) (*os.File, error) {
+// redirectStdin makes a file stdin, for Cloche itself: the command inherits it.
+func redirectStdin(name string) error {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("--stdin %s: %s", clip(name), whyFile(err))
+		return fmt.Errorf("--stdin %s: %s", clip(name), whyFile(err))
 	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		f.Close()
-		return nil, fmt.Errorf("--stdin %s: it is a directory; name a file", clip(name))
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return fmt.Errorf("--stdin %s: %s", clip(name), whyFile(unix.EISDIR))
 	}
-	return f, nil
+	if err := unix.Dup3(int(f.Fd()), 0, 0); err != nil {
+		return fmt.Errorf("--stdin %s: %w", clip(name), os.NewSyscallError("dup3", err))
+	}
+	return nil
 }
 
 // ended turns the end of a command into an exit status, and a line for stderr
@@ -128,9 +166,13 @@ func ended(p *policy.Policy, inv *invocation, r *sandbox.Result, err error) (int
 	case sandbox.Signaled, sandbox.Canceled:
 		return r.ExitCode, ""
 	case sandbox.Syscall:
-		return r.ExitCode, "the seccomp filter killed the command (SIGSYS)" + from(p, "seccomp.profile") + "; `cloche can syscall NAME` tells what it allows, --seccomp build allows more"
+		return r.ExitCode, filterMessage(p)
 	}
 	return r.ExitCode, limitMessage(p, r)
+}
+
+func filterMessage(p *policy.Policy) string {
+	return "the seccomp filter killed the command (SIGSYS)" + from(p, "seccomp.profile") + "; `cloche can syscall NAME` tells what it allows, --seccomp build allows more"
 }
 
 // limitMessage says which limit ended the command, who set it and how to raise it.

@@ -63,9 +63,8 @@ func hintAfterExit(p *policy.Policy, inv *invocation, code int) string {
 	if code == exitNotFound {
 		env := v.p.Environ(os.Environ())
 		s := &search{v: v, inside: pathOf(env), libraries: variable(env, "LD_LIBRARY_PATH")}
-		if hint := s.hiddenLibraries(inv.args[0]); hint != "" {
-			return hint
-		}
+		// Any other 127 is a shell's that did not find a command.
+		return s.hiddenLibraries(inv.args[0])
 	}
 	return nothingWritable(v)
 }

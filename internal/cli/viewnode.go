@@ -19,7 +19,9 @@ type node struct {
 
 	readOnly, noExec, noDev bool // flags of its mount
 
-	// refused and why: what the kernel decides by other means than modes.
+	modeOnly bool // capabilities do not help: a sysctl
+
+	// refuse and why: what the kernel decides by other means than modes.
 	refuse uint32 // bits of mayRead, mayWrite, mayExec
 	why    string
 }
@@ -250,9 +252,13 @@ func (v *view) permits(n *node, want uint32) bool {
 	if n.hostPath != "" && n.uid != v.who.uid && n.mode&0o070 != 0 {
 		acl = v.host.acl(n.hostPath)
 	}
+	who := v.who
+	if n.modeOnly {
+		who.overrides, who.searches = false, false
+	}
 	// One bit at a time: that is all the difference there is between lists and modes.
 	for bit := uint32(mayRead); bit > 0; bit >>= 1 {
-		if want&bit != 0 && !v.who.permits(n.inode, acl, bit) {
+		if want&bit != 0 && !who.permits(n.inode, acl, bit) {
 			return false
 		}
 	}

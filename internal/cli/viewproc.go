@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -53,14 +54,12 @@ func (v *view) proc(pl *place, p string) (*node, error) {
 		if !v.who.syslog {
 			f.refuse, f.why = mayRead|mayWrite, "the kernel's log needs CAP_SYSLOG over the whole machine"
 		}
-	case "pressure":
-		if tail != "" {
-			f.refuse, f.why = mayWrite, "pressure triggers need CAP_SYS_RESOURCE over the whole machine"
-		}
+	case "mtrr":
+		f.refuse, f.why = mayRead|mayWrite, "memory types need CAP_SYS_ADMIN over the whole machine"
 	}
 	if first == "sys" {
 		// Sysctls ask for uid 0 or group 0 and for no capability.
-		f.uid, f.gid = 0, 0
+		f.uid, f.gid, f.modeOnly = 0, 0, true
 	}
 	if f.is(unix.S_IFLNK) && f.link == "" {
 		f.link, _ = v.host.readlink("/proc/" + rest)
@@ -87,6 +86,7 @@ func (v *view) ownProcess(pl *place, p, dir, tail string) (*node, error) {
 	if n.uid != v.maker.uid {
 		f.uid, f.gid = n.uid, n.gid
 	}
+	v.setgroups(f, tail)
 	if f.is(unix.S_IFLNK) {
 		switch {
 		case tail == "cwd":
@@ -99,6 +99,13 @@ func (v *view) ownProcess(pl *place, p, dir, tail string) (*node, error) {
 		// exe, fd/N, map_files/…: what they lead to is known when it runs.
 	}
 	return f, nil
+}
+
+// setgroups is a file that only a namespace's administrator opens for writing.
+func (v *view) setgroups(f *node, name string) {
+	if name == "setgroups" && !slices.Contains(v.p.Capabilities, "CAP_SYS_ADMIN") {
+		f.refuse, f.why = mayWrite, "it needs CAP_SYS_ADMIN"
+	}
 }
 
 // initProcess is a file of Cloche's own pid 1, which is undumpable: its files
@@ -122,16 +129,17 @@ func (v *view) initProcess(pl *place, p, tail string) (*node, error) {
 	f.mode = n.mode
 	first, _, deeper := strings.Cut(tail, "/")
 	switch first {
-	case "environ", "mem", "maps", "numa_maps", "smaps", "smaps_rollup", "pagemap", "auxv", "map_files", "ns", "cwd", "root", "exe", "fdinfo", "clear_refs", "timens_offsets":
+	case "environ", "mem", "maps", "numa_maps", "smaps", "smaps_rollup", "pagemap", "auxv", "cwd", "root", "exe", "fdinfo", "timers":
 		if f.is(unix.S_IFLNK) || deeper {
 			return nil, unix.EACCES
 		}
 		f.refuse, f.why = mayRead|mayWrite, "Cloche's pid 1 lets nothing inside look into it"
-	case "fd":
+	case "fd", "ns", "map_files":
 		if deeper {
 			return nil, unix.EACCES
 		}
 	}
+	v.setgroups(f, first)
 	return f, nil
 }
 

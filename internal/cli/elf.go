@@ -1,0 +1,147 @@
+package cli
+
+import "encoding/binary"
+
+// elfFile is as much of an ELF file as tells what it needs to run, elf(5).
+// debug/elf would do, but its packages (DWARF, compression) cost every
+// `cloche run` their initialisation, and this is for error messages only.
+type elfFile struct {
+	file     file
+	order    binary.ByteOrder
+	wide     bool // 64 bits
+	segments []elfSegment
+}
+
+type elfSegment struct {
+	kind                  uint32
+	offset, address, size uint64
+}
+
+const (
+	ptLoad    = 1
+	ptDynamic = 2
+	ptInterp  = 3
+
+	dtNeeded  = 1
+	dtStrtab  = 5
+	dtRpath   = 15
+	dtRunpath = 29
+)
+
+// readELF reads the header and the program headers, or returns nil for what
+// is no ELF file or a broken one.
+func readELF(f file) *elfFile {
+	e := &elfFile{file: f, order: binary.LittleEndian}
+	head := e.bytes(0, 64)
+	if len(head) < 52 || string(head[:4]) != "\x7fELF" {
+		return nil
+	}
+	if head[5] == 2 {
+		e.order = binary.BigEndian
+	}
+	var table, size, count uint64
+	if e.wide = head[4] == 2; e.wide {
+		if len(head) < 64 {
+			return nil
+		}
+		table, size, count = e.order.Uint64(head[32:]), uint64(e.order.Uint16(head[54:])), uint64(e.order.Uint16(head[56:]))
+	} else {
+		table, size, count = uint64(e.order.Uint32(head[28:])), uint64(e.order.Uint16(head[42:])), uint64(e.order.Uint16(head[44:]))
+	}
+	if size < 32 || e.wide && size < 56 || count > 1024 {
+		return nil
+	}
+	for i := range count {
+		h := e.bytes(table+i*size, size)
+		if uint64(len(h)) < size {
+			return nil
+		}
+		s := elfSegment{kind: e.order.Uint32(h)}
+		if e.wide {
+			s.offset, s.address, s.size = e.order.Uint64(h[8:]), e.order.Uint64(h[16:]), e.order.Uint64(h[32:])
+		} else {
+			s.offset, s.address, s.size = uint64(e.order.Uint32(h[4:])), uint64(e.order.Uint32(h[8:])), uint64(e.order.Uint32(h[16:]))
+		}
+		e.segments = append(e.segments, s)
+	}
+	return e
+}
+
+// bytes reads up to n bytes, at most 64 KiB, at an offset of the file.
+func (e *elfFile) bytes(at, n uint64) []byte {
+	if at > 1<<62 {
+		return nil
+	}
+	b := make([]byte, min(n, 64<<10))
+	got, _ := e.file.ReadAt(b, int64(at))
+	return b[:got]
+}
+
+// dynamic reads the names of the needed libraries, and the lists of
+// directories in which they are looked up.
+func (e *elfFile) dynamic() (needed, searched []string) {
+	needed = []string{}
+	var table []byte
+	for _, s := range e.segments {
+		if s.kind == ptDynamic {
+			table = e.bytes(s.offset, s.size)
+		}
+	}
+	strings, ok := uint64(0), false
+	e.entries(table, func(tag, value uint64) {
+		if tag == dtStrtab {
+			strings, ok = e.fileOffset(value)
+		}
+	})
+	if !ok {
+		return needed, nil
+	}
+	e.entries(table, func(tag, value uint64) {
+		switch tag {
+		case dtNeeded:
+			needed = append(needed, e.text(strings+value))
+		case dtRpath, dtRunpath:
+			searched = append(searched, e.text(strings+value))
+		}
+	})
+	return needed, searched
+}
+
+// entries goes through a dynamic section.
+func (e *elfFile) entries(table []byte, do func(tag, value uint64)) {
+	word := 4
+	if e.wide {
+		word = 8
+	}
+	for ; len(table) >= 2*word; table = table[2*word:] {
+		tag, value := uint64(e.order.Uint32(table)), uint64(e.order.Uint32(table[4:]))
+		if e.wide {
+			tag, value = e.order.Uint64(table), e.order.Uint64(table[8:])
+		}
+		if tag == 0 {
+			return
+		}
+		do(tag, value)
+	}
+}
+
+// fileOffset is where in the file an address comes from.
+func (e *elfFile) fileOffset(address uint64) (uint64, bool) {
+	for _, s := range e.segments {
+		if s.kind == ptLoad && address >= s.address && address-s.address < s.size {
+			return address - s.address + s.offset, true
+		}
+	}
+	return 0, false
+}
+
+// text is the string at an offset of the file, up to its NUL.
+func (e *elfFile) text(at uint64) string {
+	b := e.bytes(at, 4096)
+	for i := range b {
+		if b[i] == 0 {
+			return string(b[:i])
+		}
+	}
+	return ""
+}
