@@ -1,0 +1,101 @@
+package host
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// PathFact is what a path of the host is.
+type PathFact struct {
+	Exists   bool
+	Err      string // errno name of looking at it, when it does not exist or can't be looked at
+	Mode     uint32 // st_mode of what the path leads to
+	UID, GID uint32
+	Ino      uint64
+	DevMajor uint32 // of the file system it is on
+	DevMinor uint32
+	Rdev     uint64 // of a device node, makedev(3)
+	Link     string // the text of the link, when the path itself is a symbolic link
+	Real     string // the path with every symbolic link resolved
+}
+
+// Stat looks at paths and keeps what it finds in f.Paths. Symbolic links are
+// followed; nothing is opened for reading.
+func (f *Facts) Stat(paths ...string) {
+	if f.Paths == nil {
+		f.Paths = make(map[string]PathFact, len(paths))
+	}
+	for _, p := range paths {
+		if _, ok := f.Paths[p]; !ok {
+			f.Paths[p] = statPath(p)
+		}
+	}
+}
+
+// statPath resolves the path once, and takes all but the link's text from the
+// descriptor, so that everything told belongs to the same file.
+func statPath(p string) PathFact {
+	pf := PathFact{}
+	fd, err := openPath(p)
+	if err != nil {
+		pf.Err = errnoName(err)
+		pf.Link, _ = os.Readlink(p) // one that leads nowhere
+		return pf
+	}
+	defer unix.Close(fd)
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st); err != nil {
+		pf.Err = errnoName(err)
+		return pf
+	}
+	if pf.Real, err = realPath(fd, p); err != nil {
+		pf.Err = errnoName(err)
+		return pf
+	}
+	if pf.Real != p {
+		pf.Link, _ = os.Readlink(p)
+	}
+	pf.Exists = true
+	pf.Mode, pf.UID, pf.GID = uint32(st.Mode), st.Uid, st.Gid
+	pf.Ino, pf.DevMajor, pf.DevMinor = st.Ino, st.Dev_major, st.Dev_minor
+	pf.Rdev = unix.Mkdev(st.Rdev_major, st.Rdev_minor)
+	return pf
+}
+
+func openPath(p string) (fd int, err error) {
+	for {
+		fd, err = unix.Open(p, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// realPath asks the kernel for the name of an open file: one readlink, where
+// walking the path would take a call for every part of it.
+func realPath(fd int, p string) (string, error) {
+	var buf [unix.PathMax]byte
+	n, err := unix.Readlink("/proc/self/fd/"+strconv.Itoa(fd), buf[:])
+	if err != nil || n <= 0 || n == len(buf) || buf[0] != '/' {
+		return filepath.EvalSymlinks(p) // no /proc here, or a name that leads nowhere
+	}
+	return string(buf[:n]), nil
+}
+
+func errnoName(err error) string {
+	for {
+		if e, ok := err.(unix.Errno); ok {
+			if n := unix.ErrnoName(e); n != "" {
+				return n
+			}
+		}
+		w, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			return err.Error()
+		}
+		err = w.Unwrap()
+	}
+}
