@@ -88,7 +88,7 @@ type Usage struct {
 	MemoryCurrent int64 // bytes
 	MemoryPeak    int64 // bytes; cgroup2: Linux 5.19
 	SwapPeak      int64 // bytes; cgroup2: Linux 6.5; v1: Unknown
-	MemoryLimited int64 // how often the group ran into its memory limit
+	MemoryLimited int64 // how often the group ran into its memory limit; v1: Unknown when never
 	OOMKills      int64 // processes that the OOM killer ended; v1: Linux 4.13
 
 	CPUUser, CPUSystem time.Duration // their sum is exact, how it is split may be an estimate of the kernel's tick

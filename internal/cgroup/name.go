@@ -31,10 +31,8 @@ var self = sync.OnceValue(func() owner {
 	return o
 })
 
-// groupName is a fresh name for a group: "cloche-<pid>-<start time>-<pid
-// namespace>-<random>", then what a person called the sandbox.
-func groupName(label string) string {
-	o := self()
+// name is a group's name: "cloche-<pid>-<start time>-<pid namespace>-<tail>".
+func (o owner) name(tail string) string {
 	b := make([]byte, 0, 96)
 	b = append(b, prefix...)
 	b = strconv.AppendInt(b, int64(o.pid), 10)
@@ -43,19 +41,26 @@ func groupName(label string) string {
 	b = append(b, '-')
 	b = strconv.AppendUint(b, o.ns, 36)
 	b = append(b, '-')
-	b = strconv.AppendUint(b, rand.Uint64(), 36)
-	if label != "" {
-		b = append(b, '-')
-		for i := 0; i < len(label) && i < 40; i++ {
-			c := label[i]
-			ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.'
-			if !ok {
-				c = '_'
-			}
-			b = append(b, c)
-		}
-	}
+	b = append(b, tail...)
 	return string(b)
+}
+
+// groupName is a fresh name for a group of this process: random, then what a
+// person called the sandbox, as far as it can stand in a file name.
+func groupName(label string) string {
+	tail := strconv.AppendUint(make([]byte, 0, 64), rand.Uint64(), 36)
+	if label != "" {
+		tail = append(tail, '-')
+	}
+	for i := 0; i < len(label) && i < 40; i++ {
+		c := label[i]
+		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.'
+		if !ok {
+			c = '_'
+		}
+		tail = append(tail, c)
+	}
+	return self().name(string(tail))
 }
 
 // parseName reads a group's owner; ok is false for a name of somebody else's.

@@ -91,7 +91,12 @@ func usage1(d *groupDir, u *Usage) {
 	if d.use.has(Memory) {
 		u.MemoryCurrent = readInt(d.fd, "memory.usage_in_bytes")
 		u.MemoryPeak = readInt(d.fd, "memory.max_usage_in_bytes")
-		u.MemoryLimited = readInt(d.fd, "memory.failcnt")
+		// Some kernels (6.18 is one) never count here: 0 says nothing.
+		for _, file := range [...]string{"memory.failcnt", "memory.memsw.failcnt"} {
+			if n := readInt(d.fd, file); n > 0 {
+				u.MemoryLimited = max(u.MemoryLimited, 0) + n
+			}
+		}
 		if s, err := readBelow(d.fd, "memory.oom_control"); err == nil {
 			u.OOMKills = keyed(s, "oom_kill")
 		}
