@@ -86,7 +86,7 @@ func TestInspectRefuses(t *testing.T) {
 		"many operations":      {at(offsetMeasures, 0xff, 0xff, 0xff, 0x7f), "damaged"},
 		"pseudo-operation":     {at(opAt(0), 8, 0x80), "unknown form"},
 		"result slot":          {at(opAt(0)+3, 200), "unknown form"},
-		"unused bits":          {at(opAt(0)+12, 1), "unknown form"},
+		"step":                 {at(opAt(0)+12, 0xff, 0xff, 0xff), "unknown form"},
 		"argument slot":        {at(opAt(1)+opArgsAt, 200), "outside of the slots"},
 		"jump to padding":      {at(opAt(0)+10, 3, 0), "goes nowhere"},
 		"jump outside":         {at(opAt(0)+8, 0xfe, 0xff), "goes nowhere"},

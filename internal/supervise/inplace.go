@@ -34,7 +34,7 @@ func CanBecome(spec *Spec) bool {
 // is explained by the same program, started again with the same arguments and
 // plan.ExplainVariable set: see Unexplained.
 func Become(spec *Spec, argv []string, skip int) error {
-	pr, err := Prepare(spec)
+	pr, err := decide(spec, true)
 	if err != nil {
 		return err
 	}
@@ -100,8 +100,7 @@ func (pr *Prepared) inPlace(pipe [2]int, exe, skip int) *plan.InPlace {
 
 func (pr *Prepared) assembleInPlace(in *plan.InPlace) (*launcher.Image, error) {
 	pr.input.Standalone = &plan.Standalone{InPlace: in}
-	var err error
-	if pr.Plan, err = plan.Compile(pr.input); err != nil {
+	if err := pr.compile(); err != nil {
 		return nil, err
 	}
 	return launcher.Assemble(launcher.Program{GOARCH: pr.Plan.GOARCH, Ops: pr.Plan.Ops, OnFatal: pr.Plan.OnFatal, Vars: len(pr.Plan.VarNames)})
@@ -136,7 +135,7 @@ func (u Unexplained) Failure(spec *Spec, skip int) error {
 	if u.Errno == 0 {
 		return nil
 	}
-	pr, err := Explain(spec)
+	pr, err := decide(spec, false)
 	if err != nil {
 		return err
 	}

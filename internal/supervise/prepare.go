@@ -26,18 +26,41 @@ type Prepared struct {
 	spec  *Spec
 	input plan.Input
 	group *cgroup.Group
+	notes []string
 }
 
 // Explain makes the plan of a spec without making anything on the host: what
 // `cloche plan` shows. File descriptors have the numbers they would have.
 func Explain(spec *Spec) (*Prepared, error) {
-	return decide(spec, false)
+	pr, err := decide(spec, false)
+	if err != nil {
+		return nil, err
+	}
+	return pr, pr.compile()
 }
 
 // Prepare decides everything and makes the cgroup.
 func Prepare(spec *Spec) (*Prepared, error) {
-	return decide(spec, true)
+	pr, err := decide(spec, true)
+	if err != nil {
+		return nil, err
+	}
+	return pr, pr.compile()
 }
+
+// compile makes the plan; a cgroup that was made for it goes when there is none.
+func (pr *Prepared) compile() error {
+	var err error
+	if pr.Plan, err = plan.Compile(pr.input); err != nil {
+		pr.discard()
+		return err
+	}
+	pr.Plan.Notes = slices.Concat(pr.Plan.Notes, pr.notes, pr.spec.Policy.Notes)
+	return nil
+}
+
+// decide finds the facts and makes the cgroup, or, with create false, only
+// decides about it.
 
 func decide(spec *Spec, create bool) (*Prepared, error) {
 	pr := &Prepared{spec: spec}
@@ -57,17 +80,11 @@ func decide(spec *Spec, create bool) (*Prepared, error) {
 	}
 	in.InitFilter = seccomp.InitProgram(facts.GOARCH)
 
-	var notes []string
-	if pr.group, notes, err = makeCgroup(spec, create); err != nil {
+	if pr.group, pr.notes, err = makeCgroup(spec, create); err != nil {
 		return nil, err
 	}
 	pr.number(&in)
 	pr.input = in
-	if pr.Plan, err = plan.Compile(in); err != nil {
-		pr.discard()
-		return nil, err
-	}
-	pr.Plan.Notes = append(pr.Plan.Notes, notes...)
 	return pr, nil
 }
 
