@@ -31,8 +31,12 @@ func build(inv *invocation) error {
 	case len(inv.args) == 0 || inv.args[0] == "":
 		return errors.New("build: no command; write it after the flags: cloche build -o FILE -- CMD [ARGS]")
 	}
-	p, err := inv.expanded()
+	p, err := inv.policy()
 	if err != nil {
+		return err
+	}
+	inv.args = showCommand(p, inv.args)
+	if p, err = expand(p); err != nil {
 		return err
 	}
 	if err := plan.NeedsSupervisor(p); err != nil {

@@ -15,7 +15,7 @@ func yes(why string, pl *place) (answer, error) {
 }
 
 // errDepends is for what only a running command decides.
-var errDepends = errors.New("it depends on what the command has open or which processes run; ask about the file itself")
+var errDepends = errors.New("it depends on the running command, or only a privileged user can look at it; ask about a file that you can see")
 
 // missing answers for a path that leads nowhere.
 func (o *oracle) missing(name string, err error, fix string) (answer, error) {
@@ -94,6 +94,8 @@ func (o *oracle) common(n *node, want uint32, right uint64) (answer, bool) {
 	case !o.v.permits(n, want):
 		a.Why = "its mode does not let the ids inside" + o.root()
 		a.Rule = ""
+	case want&mayWrite != 0 && n.lower && !o.v.known(n):
+		a.Why = "its owner has no id inside, so overlayfs can't copy it up"
 	case (n.is(unix.S_IFCHR) || n.is(unix.S_IFBLK)) && n.noDev:
 		a.Why = "it is a device, and devices outside of a /dev of the sandbox do not work"
 	case o.v.landlocked(n.path, right):
@@ -102,6 +104,11 @@ func (o *oracle) common(n *node, want uint32, right uint64) (answer, bool) {
 		return a, false
 	}
 	return a, true
+}
+
+// known reports whether a file's owner and group have ids inside.
+func (v *view) known(n *node) bool {
+	return v.who.everywhere || n.uid == v.who.uid && n.gid == v.who.gid
 }
 
 // root explains why root is refused.

@@ -31,6 +31,8 @@ func TestCanTellsTheTruth(t *testing.T) {
 			{name: "build", flags: []string{"--profile", "build"}},
 			{name: "judge", flags: []string{"--profile", "judge", "--read", "."}},
 			{name: "open", flags: []string{"--profile", "open"}, safe: true},
+			{name: "through-links", flags: []string{"--hide", "/bin/ls", "--hide", dir + "/to-file", "--write", dir + "/to-sub"}},
+			{name: "open-through-links", flags: []string{"--profile", "open", "--hide", "/bin/ls", "--hide", dir + "/to-file"}, safe: true},
 			{name: "map-root", flags: []string{"--map-root"}},
 			{name: "no-landlock", flags: []string{"--landlock", "off"}},
 			{name: "no-init", flags: []string{"--no-init"}},
@@ -237,7 +239,7 @@ func samplePaths(dir string) []string {
 	}
 	names, _ := filepath.Glob("/proc/[a-z]*")
 	all = append(all, names...)
-	all = append(all, "/", "/etc/../etc/passwd", "/usr/bin/../lib", "//etc//passwd", "/proc/self/root/etc/passwd", "/proc/self/cwd", "/proc/self/cwd/file-644", "/dev/pts/ptmx")
+	all = append(all, "/", "/etc/../etc/passwd", "/usr/bin/../lib", "//etc//passwd", "/proc/self/root/etc/passwd", "/proc/self/cwd", "/proc/self/cwd/file-644", "/dev/pts/ptmx", "/bin/ls", "/usr/bin/ls")
 	slices.Sort(all)
 	all = slices.Compact(all)
 	return slices.DeleteFunc(all, func(p string) bool {

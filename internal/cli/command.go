@@ -179,6 +179,14 @@ func policyVerb(v verb, c *cobra.Command, do func(*invocation) error) *cobra.Com
 	return c
 }
 
+// noArgs refuses a word too many.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s: it takes no argument, not %q", cmd.Name(), clip(args[0]))
+	}
+	return nil
+}
+
 // complete has the shell offer the words that a flag takes.
 func complete(c *cobra.Command, f *policy.Flag) {
 	var words []string

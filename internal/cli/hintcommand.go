@@ -140,6 +140,9 @@ func (s *search) candidates(name, dirs, cwd string) []string {
 
 // nearby explains a name that is not found outside either, where a reason shows.
 func (s *search) nearby(name string, errno unix.Errno) string {
+	if name == "." || name == ".." {
+		return name + ": it is a directory; name a program"
+	}
 	for _, p := range s.candidates(name, s.outside, s.cwd) {
 		_, n, err := realPath(s.v.host, p)
 		if strings.IndexByte(name, '/') < 0 {

@@ -14,7 +14,7 @@ func manCommand() *cobra.Command {
 		Use:    "man",
 		Short:  "print the manual page",
 		Hidden: true,
-		Args:   cobra.NoArgs,
+		Args:   noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.Root().InitDefaultCompletionCmd()
 			return writeMan(cmd.OutOrStdout(), cmd.Root())

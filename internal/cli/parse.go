@@ -121,7 +121,7 @@ func verbName(v verb) string {
 
 // clip cuts s short where it is long, for a message of one line.
 func clip(s string) string {
-	const longest = 80
+	const longest = 256
 	if len(s) > longest {
 		return s[:longest] + "…"
 	}

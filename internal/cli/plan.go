@@ -30,8 +30,12 @@ func showPlan(inv *invocation, out io.Writer) error {
 	if inv.wasGiven("image") {
 		return showImage(inv, out)
 	}
-	p, err := inv.expanded()
+	p, err := inv.policy()
 	if err != nil {
+		return err
+	}
+	inv.args = showCommand(p, inv.args)
+	if p, err = expand(p); err != nil {
 		return err
 	}
 	args := inv.args

@@ -32,6 +32,11 @@ func condition(name string) (bool, error) {
 	switch name {
 	case "user":
 		return os.Geteuid() != 0, nil
+	case "root":
+		return os.Geteuid() == 0, nil
+	case "overlay":
+		ok, _ := works("--overlay", os.TempDir())
+		return ok, nil
 	case "userns":
 		ok, _ := sandboxWorks()
 		return ok, nil

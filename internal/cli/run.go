@@ -28,9 +28,10 @@ func run(inv *invocation, argv []string) int {
 	if err != nil {
 		return fail(err)
 	}
+	skip := len(argv) - len(inv.args)
+	inv.args = showCommand(p, inv.args)
 	cmd := sandbox.Command(context.Background(), p, inv.args[0], inv.args[1:]...)
 	cmd.Name = inv.name
-	skip := len(argv) - len(inv.args)
 	if report := os.Getenv(sandbox.ExplainVariable); report != "" {
 		return explain(cmd, p, inv, report, skip)
 	}
@@ -48,6 +49,7 @@ func run(inv *invocation, argv []string) int {
 		return supervised(cmd, p, inv, result)
 	}
 	// With nothing to watch or to report there is no reason to stay.
+	argv = append(argv[:skip:skip], inv.args...)
 	if ok, err := cmd.Exec(argv, skip); ok {
 		code, message := startFailure(p, inv, err)
 		complain(message)

@@ -20,7 +20,7 @@ func startFailure(p *policy.Policy, inv *invocation, err error) (code int, messa
 		return exitFailure, err.Error()
 	}
 	code = exitCannotExec
-	if e := se.Failure.Errno; e == unix.ENOENT || e == unix.ENOTDIR {
+	if se.Failure.Errno == unix.ENOENT {
 		code = exitNotFound
 	}
 	if hint := hintAfterFailedExec(p, inv, se.Failure.Errno); hint != "" {

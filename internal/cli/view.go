@@ -20,6 +20,7 @@ type view struct {
 	places   []place     // by target, a directory before what lies in it
 	landlock []landlockRule
 	handled  uint64
+	maySee   bool // walk without asking for permission: the set-up does
 	terminal bool // the command has a terminal of its own
 }
 
@@ -50,7 +51,9 @@ func newView(p *policy.Policy, h hostFS, who, maker credentials, abi int) *view 
 		v.places[i].target = v.throughOwnLinks(v.places[i].target)
 	}
 	for i := range v.places {
-		v.settle(&v.places[i])
+		pl := &v.places[i]
+		v.throughHostLinks(pl)
+		v.settle(pl)
 	}
 	v.landlockRules(abi)
 	return v
@@ -126,6 +129,22 @@ func (v *view) throughOwnLinks(p string) string {
 		}
 	}
 	return p
+}
+
+// throughHostLinks follows the links on the way to a target that lies in a
+// tree of the host, as the mount itself does.
+func (v *view) throughHostLinks(pl *place) {
+	cover := v.coverOf(pl.target)
+	if pl.skip || cover == nil || pl.kind == policy.Symlink {
+		return
+	}
+	v.maySee = true
+	defer func() { v.maySee = false }()
+	pl.skip = true // look under it
+	if n, err := v.walk(pl.target); err == nil {
+		pl.target = n.path
+	}
+	pl.skip = false
 }
 
 // settle leaves out what has nothing to be put on.

@@ -19,6 +19,7 @@ type node struct {
 
 	readOnly, noExec, noDev bool // flags of its mount
 
+	lower    bool // in a layer of an overlay that is not written to
 	modeOnly bool // capabilities do not help: a sysctl
 
 	// refuse and why: what the kernel decides by other means than modes.
@@ -169,7 +170,7 @@ func (v *view) layered(pl *place, p string) (*node, error) {
 		if n.is(unix.S_IFCHR) && l == pl.Upper {
 			return nil, unix.ENOENT // a whiteout: deleted
 		}
-		f := &node{inode: n, path: p, hostPath: name, place: pl, noDev: true}
+		f := &node{inode: n, path: p, hostPath: name, place: pl, noDev: true, lower: l != pl.Upper}
 		if n.is(unix.S_IFLNK) {
 			if f.link, err = v.host.readlink(name); err != nil {
 				return nil, err
@@ -225,7 +226,7 @@ func (v *view) step(at *node, part string) (*node, *lost) {
 	if !at.is(unix.S_IFDIR) {
 		return nil, &lost{unix.ENOTDIR, at.path, at.place, nil}
 	}
-	if !v.permits(at, mayExec) {
+	if !v.maySee && !v.permits(at, mayExec) {
 		return nil, &lost{unix.EACCES, at.path, at.place, nil}
 	}
 	p := path.Join(at.path, part) // ".." too: no part of at.path is a link
@@ -235,6 +236,9 @@ func (v *view) step(at *node, part string) (*node, *lost) {
 		return child, nil
 	}
 	e, _ := err.(unix.Errno)
+	if e == unix.EACCES && at.hostPath != "" {
+		e = unix.EXDEV // the command may enter, its caller may not: nobody here knows
+	}
 	l := &lost{e, p, at.place, nil}
 	if e == unix.ENOENT {
 		l.dir = at

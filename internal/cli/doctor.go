@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/sandbox"
+)
+
+func doctorCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "tell what of Cloche works here, for this user, and what to do about the rest",
+		Long: "Tries each capability of Cloche with the code that the sandbox uses, and for what does not work\n" +
+			"tells the cause and the remedy. The exit status is 1 when something is missing without which the\n" +
+			"default profile can't be carried out.",
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			rows := append(host.Doctor(), cgroupRows()...)
+			rows = append(rows, completeSandbox())
+			var err error
+			if asJSON {
+				err = writeJSON(os.Stdout, rows)
+			} else {
+				err = writeRows(os.Stdout, rows)
+			}
+			if err == nil && lacksRequired(rows) {
+				err = &exitError{code: exitNo}
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func lacksRequired(rows []host.Row) bool {
+	for _, r := range rows {
+		if r.Required && r.Status == host.Missing {
+			return true
+		}
+	}
+	return false
+}
+
+// completeSandbox starts a command under the default profile, with all that
+// it has: what the other rows say in parts.
+func completeSandbox() host.Row {
+	r := host.Row{Group: "sandbox", Name: "complete sandbox", Status: host.Works, Required: true}
+	p, _ := policy.Builtin("default")
+	cmd := sandbox.Command(context.Background(), p, "true")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	err := cmd.Run()
+	if err == nil {
+		r.Detail = "default profile, /bin/true"
+		return r
+	}
+	cause, remedy, _ := strings.Cut(err.Error(), "; ")
+	if s := strings.TrimSpace(stderr.String()); s != "" {
+		cause += ": " + s
+	}
+	if remedy == "" {
+		remedy = "see the rows above"
+	}
+	r.Status, r.Cause, r.Remedy = host.Missing, cause, remedy
+	return r
+}
+
+// writeRows writes a table, and below it the cause and the remedy of whatever
+// does not work.
+func writeRows(out io.Writer, rows []host.Row) error {
+	width, group := 0, ""
+	for _, r := range rows {
+		width = max(width, len(r.Name))
+	}
+	var text []byte
+	for _, r := range rows {
+		if r.Group != group {
+			if group != "" {
+				text = append(text, '\n')
+			}
+			group = r.Group
+			text = append(append(text, group...), '\n')
+		}
+		text = append(text, "  "+r.Name+strings.Repeat(" ", width-len(r.Name)+2)+string(r.Status)...)
+		if r.Detail != "" {
+			text = append(text, strings.Repeat(" ", max(0, len(host.Limited)-len(r.Status))+2)...)
+			text = appendPlain(text, r.Detail)
+		}
+		text = append(text, '\n')
+		for _, line := range [...]struct{ word, s string }{{"why:    ", r.Cause}, {"remedy: ", r.Remedy}} {
+			if line.s != "" {
+				text = append(append(text, "      "...), line.word...)
+				text = append(appendPlain(text, line.s), '\n')
+			}
+		}
+	}
+	_, err := out.Write(text)
+	return err
+}
