@@ -8,6 +8,8 @@ package cli
 import (
 	"errors"
 	"os"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
 // Exit codes of Cloche itself, beside those of the command; 128+n means that
@@ -30,6 +32,9 @@ func Main(args []string) int {
 		case !errors.Is(err, errHelp):
 			return fail(err)
 		}
+	}
+	if len(args) > 1 && args[1] == host.ProbeArg {
+		host.ProbeMain(args[2:]) // for `cloche doctor`
 	}
 	return execute(args)
 }

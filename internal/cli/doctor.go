@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ func doctorCommand() *cobra.Command {
 			"default profile can't be carried out.",
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			rows := append(host.Doctor(), cgroupRows()...)
+			rows := append(host.Doctor(context.Background()), cgroupRows()...)
 			rows = append(rows, completeSandbox())
 			var err error
 			if asJSON {
@@ -79,9 +80,15 @@ func completeSandbox() host.Row {
 // does not work.
 func writeRows(out io.Writer, rows []host.Row) error {
 	width, group := 0, ""
-	for _, r := range rows {
+	first := map[string]int{} // a group's rows stand together, where its first one is
+	for i, r := range rows {
 		width = max(width, len(r.Name))
+		if _, ok := first[r.Group]; !ok {
+			first[r.Group] = i
+		}
 	}
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b host.Row) int { return first[a.Group] - first[b.Group] })
 	var text []byte
 	for _, r := range rows {
 		if r.Group != group {

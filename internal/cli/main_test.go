@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
 // The test binary is also the program itself (when it is called cloche), and a
@@ -19,6 +21,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(probeVariable) != "" {
 		probe(os.Stdin, os.Stdout)
 		os.Exit(0)
+	}
+	if len(os.Args) > 1 && os.Args[1] == host.ProbeArg {
+		host.ProbeMain(os.Args[2:])
 	}
 	testscript.Main(m, map[string]func(){"cloche": func() { os.Exit(Main(os.Args)) }})
 }
