@@ -33,6 +33,5 @@ func InitProgram(goarch string) []unix.SockFilter {
 	return filterInitAMD64[:]
 }
 
-
 // CompileInit compiles the filter of Cloche's own pid 1, for go generate.
 func CompileInit(a Arch) ([]unix.SockFilter, error) { return Compile(initProfile(), a) }
