@@ -1,0 +1,186 @@
+package host
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Doctor finds out, by trying, which of what Cloche uses works for this user
+// here. It starts /proc/self/exe with ProbeArg some twenty times, so the
+// program has to call ProbeMain for that argument; it takes some 100 ms. Packages that
+// know more (cgroups, the whole sandbox) append rows of their own.
+func Doctor(ctx context.Context) []Row {
+	d := &doctor{facts: quick(), around: lookAround()}
+	d.prober = prober{ctx: ctx, flags: unix.CLONE_NEWUSER}
+	d.rows = append(d.rows, ok("host", "kernel", d.facts.Kernel+" "+runtime.GOARCH))
+	d.procfs()
+	d.userNamespaces()
+	d.namespaces()
+	d.mounts()
+	d.landlock()
+	d.seccomp()
+	d.processes()
+	d.memfd()
+	d.idRanges()
+	d.tun()
+	d.modules()
+	return d.rows
+}
+
+func quick() Facts {
+	f, _ := Quick()
+	return f
+}
+
+// doctor collects the rows.
+type doctor struct {
+	prober
+	facts  Facts
+	around surroundings
+	rows   []Row
+	users  bool // user namespaces work
+}
+
+func (d *doctor) add(r Row) { d.rows = append(d.rows, r) }
+
+// procfs is what everything else is started through.
+func (d *doctor) procfs() {
+	if fileExists("/proc/self/exe") {
+		d.add(ok("host", "procfs on /proc", "").required())
+		return
+	}
+	d.add(missing("host", "procfs on /proc", "no proc file system is mounted at /proc, so nothing below could be tried", "mount -t proc proc /proc").required())
+}
+
+func (d *doctor) userNamespaces() {
+	const group, name = "namespaces", "user namespaces"
+	r := d.in(0, "nothing")
+	made := r.err == nil
+	if made {
+		r = d.in(unix.CLONE_NEWUTS, "privileges")
+	}
+	if d.users = r.err == nil; d.users {
+		d.add(ok(group, name, "").required())
+		return
+	}
+	cause, remedy := d.around.whyNoUserNamespace(r.errno(), r.err.op, made)
+	if d.facts.CapEff&(1<<unix.CAP_SYS_ADMIN) != 0 {
+		remedy += "; as root a policy can do without: --share user"
+		d.flags = 0 // the rest is tried without
+	}
+	d.add(missing(group, name, cause, remedy).required())
+}
+
+// namespaces tries each other kind.
+func (d *doctor) namespaces() {
+	const group = "namespaces"
+	for _, k := range [...]struct {
+		name, sysctl, config string
+		flag                 uintptr
+	}{
+		{"mount", "user.max_mnt_namespaces", "", unix.CLONE_NEWNS},
+		{"pid", "user.max_pid_namespaces", "CONFIG_PID_NS", unix.CLONE_NEWPID},
+		{"network", "user.max_net_namespaces", "CONFIG_NET_NS", unix.CLONE_NEWNET},
+		{"ipc", "user.max_ipc_namespaces", "CONFIG_IPC_NS", unix.CLONE_NEWIPC},
+		{"uts", "user.max_uts_namespaces", "CONFIG_UTS_NS", unix.CLONE_NEWUTS},
+		{"cgroup", "user.max_cgroup_namespaces", "CONFIG_CGROUPS", unix.CLONE_NEWCGROUP},
+		{"time", "user.max_time_namespaces", "CONFIG_TIME_NS", unix.CLONE_NEWTIME},
+	} {
+		probe := "nothing"
+		if k.flag == unix.CLONE_NEWNET {
+			probe = "loopback"
+		}
+		var r result
+		if k.flag == unix.CLONE_NEWTIME { // clone(2) has no room for it: unshare
+			r = d.unshare(k.flag, probe)
+		} else {
+			r = d.in(k.flag, probe)
+		}
+		row := ok(group, k.name+" namespaces", "")
+		if r.err != nil {
+			cause, remedy := d.whyNoNamespace(r, k.sysctl, k.config)
+			row = missing(group, k.name+" namespaces", cause, remedy)
+		}
+		row.Required = k.flag != unix.CLONE_NEWTIME
+		d.add(row)
+	}
+}
+
+func (d *doctor) whyNoNamespace(r result, limit, config string) (cause, remedy string) {
+	switch e := r.errno(); {
+	case sysctlIs(limit, 0) || e == unix.ENOSPC:
+		return limit + " allows no more of them", "as root: raise it with sysctl -w " + limit + "=15000"
+	case e == unix.EINVAL:
+		return "this kernel is built without them (" + config + ")", "use a kernel that has them"
+	case !d.users && d.flags != 0:
+		return "they need a user namespace, or root", "see user namespaces"
+	default:
+		return d.around.whyNoUserNamespace(e, r.err.op, true)
+	}
+}
+
+func (d *doctor) mounts() {
+	const group = "mounts"
+	api := newMountAPI()
+	r := d.in(unix.CLONE_NEWNS, "mount")
+	switch {
+	case r.err == nil:
+		d.add(ok(group, "mounts by file descriptor", "open_tree, mount_setattr, move_mount").required())
+	case api != "":
+		d.add(missing(group, "mounts by file descriptor", "there is no system call "+api+" here: the kernel is older than 5.12, or a filter hides it", "use Linux 5.12 or later").required())
+	case !d.users && d.flags != 0:
+		d.add(missing(group, "mounts by file descriptor", "they need a user namespace, or root", "see user namespaces").required())
+	default:
+		cause, remedy := d.around.whyNoMount(r, d.facts.LandlockABI)
+		d.add(missing(group, "mounts by file descriptor", cause, remedy).required())
+	}
+	d.mountProc()
+	d.dependent(group, "overlay file systems", "overlay", "this kernel lets no user namespace mount an overlay (Linux 5.11), or has none (CONFIG_OVERLAY_FS)", "load the module overlay as root, use Linux 5.11 or later, or run as root")
+	d.dependent(group, "mounts with mapped ids", "idmap", "this kernel can't map the ids of a tmpfs in a user namespace (Linux 6.3)", "only policies that show files under other owners need it; use Linux 6.3 or later, or run as root")
+}
+
+// mountProc tells a masked /proc from the other causes.
+func (d *doctor) mountProc() {
+	const group, name = "mounts", "a fresh /proc"
+	r := d.in(unix.CLONE_NEWNS|unix.CLONE_NEWPID, "proc")
+	switch {
+	case r.err == nil && r.detail == "":
+		d.add(limited(group, name, "", "this kernel can't show the processes alone (subset=pid, Linux 5.8)", "only policies that ask for it need it; use Linux 5.8 or later").required())
+	case r.err == nil:
+		d.add(ok(group, name, r.detail).required())
+	case r.errno() == unix.EPERM && d.users:
+		d.add(missing(group, name,
+			"this host's own /proc has parts masked or read-only (as in most containers), and the kernel lets nobody make a fuller one than they see",
+			"start the surrounding container with an unmasked /proc (docker run --security-opt systempaths=unconfined, podman run --security-opt unmask=ALL), or share the pid namespace and bind /proc").required())
+	default:
+		d.add(missing(group, name, r.err.op, "see pid namespaces and mounts by file descriptor").required())
+	}
+}
+
+// dependent is a row about something that mounts have to work for.
+func (d *doctor) dependent(group, name, probe, cause, remedy string) {
+	r := d.in(unix.CLONE_NEWNS, probe)
+	if r.err == nil {
+		d.add(ok(group, name, ""))
+		return
+	}
+	d.add(missing(group, name, cause+" ("+r.err.op+")", remedy))
+}
+
+func (d *doctor) modules() {
+	const group, name = "host", "security modules"
+	b, err := os.ReadFile("/sys/kernel/security/lsm")
+	if err != nil {
+		d.add(limited(group, name, "", "the list can't be read: securityfs is not mounted here, or hidden", "as root: mount -t securityfs securityfs /sys/kernel/security"))
+		return
+	}
+	detail := strings.TrimSpace(string(b))
+	if d.around.apparmor != "" {
+		detail += "; this process: AppArmor profile " + d.around.apparmor
+	}
+	d.add(ok(group, name, detail))
+}
