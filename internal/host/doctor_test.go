@@ -12,7 +12,9 @@ import (
 
 // TestMain lets the test binary be a probe, as main does.
 func TestMain(m *testing.M) {
-	ProbeMain(os.Args[1:])
+	if len(os.Args) > 1 && os.Args[1] == ProbeArg {
+		ProbeMain(os.Args[2:])
+	}
 	os.Exit(m.Run())
 }
 

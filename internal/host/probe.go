@@ -15,22 +15,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProbeArg is the first argument of a program that is to be a probe; the second
-// is the probe's name.
+// ProbeArg is the first argument of a program that is to be a probe: main calls
+// ProbeMain for it.
 const ProbeArg = "__probe"
 
 // probeTimeout ends a probe that hangs, such as one on a dead network file system.
 const probeTimeout = 10 * time.Second
 
 // ProbeMain carries out one probe in this process, which Doctor started in
-// namespaces of its own, and ends the process. args are the program's after its
-// name; when they ask for no probe it does nothing and returns false.
-func ProbeMain(args []string) bool {
-	if len(args) != 2 || args[0] != ProbeArg {
-		return false
-	}
+// namespaces of its own, and ends the process. args are those after ProbeArg.
+func ProbeMain(args []string) {
 	runtime.LockOSThread()
-	detail, err := probeNamed(args[1])
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	detail, err := probeNamed(name)
 	if err == nil {
 		os.Stdout.WriteString("ok " + detail + "\n")
 		os.Exit(0)
@@ -39,7 +39,6 @@ func ProbeMain(args []string) bool {
 	errors.As(err, &e)
 	fmt.Printf("failed %d %s\n", int(e), strings.ReplaceAll(err.Error(), "\n", " "))
 	os.Exit(1)
-	return true
 }
 
 func probeNamed(name string) (detail string, err error) {
