@@ -28,17 +28,14 @@ type question struct{ verb, about string }
 // questionVerbs are the words that begin a question.
 var questionVerbs = [...]string{"read", "write", "exec", "connect", "syscall", "signal"}
 
-// parseQuestions reads "read A B write C": a verb, then what it is about. A
-// path that is called like a verb is written ./read.
+// parseQuestions reads "read A B write C": a verb, then what it is about, which
+// may be called like a verb ("syscall read") where it comes first.
 func parseQuestions(words []string) ([]question, error) {
 	const usage = "; ask for example: cloche can read /etc/passwd write . connect example.org:443 syscall 'socket(AF_INET)' signal 1"
 	var all []question
 	verb, used := "", true
 	for _, w := range words {
-		if isVerb(w) {
-			if !used {
-				return nil, fmt.Errorf("can: %s what?%s", verb, usage)
-			}
+		if used && isVerb(w) {
 			verb, used = w, false
 			continue
 		}

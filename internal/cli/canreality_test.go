@@ -47,6 +47,10 @@ func TestCanTellsTheTruth(t *testing.T) {
 					t.Skip("only root may do this")
 				}
 				flags := append(slices.Clone(c.flags), "--read", exe)
+				if c.name == "judge" && os.Geteuid() != 0 {
+					// An ordinary user may make no cgroup everywhere.
+					flags = append(flags, "--memory", "none", "--swap", "none", "--pids", "none", "--cpu-time", "none")
+				}
 				mode := "try"
 				if c.safe {
 					mode = "access"

@@ -138,8 +138,16 @@ func TestEveryFlagHasUsage(t *testing.T) {
 func TestNearest(t *testing.T) {
 	names := flagNames(verbRun)
 	for _, c := range []struct{ given, want string }{
-		{"memroy", "memory"}, {"mem", "memory"}, {"red", "read"}, {"cap-ad", "cap-add"}, {"read-only", "read"},
-		{"nointi", "no-init"}, {"walltime", "wall-time"}, {"hostnam", "hostname"}, {"xyzzy", ""}, {"", ""},
+		{"memroy", "memory"},
+		{"mem", "memory"},
+		{"red", "read"},
+		{"cap-ad", "cap-add"},
+		{"read-only", "read"},
+		{"nointi", "no-init"},
+		{"walltime", "wall-time"},
+		{"hostnam", "hostname"},
+		{"xyzzy", ""},
+		{"", ""},
 		{strings.Repeat("x", 1000), ""},
 	} {
 		if got := nearest(c.given, names); got != c.want {
@@ -159,7 +167,9 @@ func TestParseQuestions(t *testing.T) {
 		{"read ./read syscall ptrace", []question{{"read", "./read"}, {"syscall", "ptrace"}}, ""},
 		{"", nil, "no question"},
 		{"read", nil, "read what?"},
-		{"read write /a", nil, "read what?"},
+		{"read /a write", nil, "write what?"},
+		{"syscall read signal 1", []question{{"syscall", "read"}, {"signal", "1"}}, ""},
+		{"read read read read", []question{{"read", "read"}, {"read", "read"}}, ""},
 		{"raed /a", nil, `did you mean "read"?`},
 		{"/etc/passwd", nil, "unknown question"},
 	} {
