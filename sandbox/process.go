@@ -354,7 +354,7 @@ func resultOf(o *supervise.Outcome) *Result {
 		if u.MemoryPeak >= 0 {
 			r.PeakMemory = u.MemoryPeak
 		}
-		r.PeakProcesses, r.OOMKills, r.Throttled = u.PidsPeak, u.OOMKills, u.ThrottledPeriods
+		r.PeakProcesses, r.OOMKills, r.Throttled = u.PidsPeak, u.OOMKills, u.Throttled
 	}
 	return r
 }

@@ -31,7 +31,7 @@ func makeCgroup(spec *Spec, create bool) (*cgroup.Group, []string, error) {
 	if !cgroup.Needed(lim) && !needsCPU {
 		return nil, notes, nil
 	}
-	o := cgroup.Options{CPUTime: needsCPU, DryRun: !create}
+	o := cgroup.Options{CPUTime: needsCPU, NoInit: !p.Init, DryRun: !create}
 	g, err := layout.Create(spec.Name, lim, o)
 	if err != nil {
 		return nil, nil, err

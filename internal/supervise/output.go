@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // outputMeter counts what the command writes to stdout and stderr together and
@@ -18,16 +20,32 @@ type outputMeter struct {
 	child  []*os.File // the ends that the command gets
 }
 
-// pipe puts a meter before dst and returns what the command writes to.
+// pipe puts a meter before dst, which may be closed afterwards, and returns what
+// the command writes to.
 func (m *outputMeter) pipe(dst *os.File) (*os.File, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
+	var own io.WriteCloser
+	if dst != nil {
+		fd, err := unix.FcntlInt(dst.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			r.Close()
+			w.Close()
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+		own = os.NewFile(uintptr(fd), dst.Name())
+	}
 	m.child = append(m.child, w)
 	m.copies.Go(func() {
 		defer r.Close()
-		m.copy(dst, r)
+		if own != nil {
+			defer own.Close()
+			m.copy(own, r)
+		} else {
+			m.copy(nil, r)
+		}
 	})
 	return w, nil
 }

@@ -1,0 +1,171 @@
+package sandbox_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/sandbox"
+)
+
+// ordinaryUser is an id that no machine gives to anybody.
+const ordinaryUser = 61358
+
+// helpers are what the test binary does when it is started as something else
+// than a test, by the value of the variable role.
+var helpers = map[string]func(){}
+
+const role = "CLOCHE_TEST_ROLE"
+
+// TestMain runs the tests as who runs it and, if that is root, again as an
+// ordinary user.
+func TestMain(m *testing.M) {
+	if f := helpers[os.Getenv(role)]; f != nil {
+		f()
+		os.Exit(0)
+	}
+	code := m.Run()
+	if code == 0 && os.Geteuid() == 0 {
+		code = asUser()
+	}
+	os.Exit(code)
+}
+
+func asUser() int {
+	dir, err := os.MkdirTemp("/tmp", "cloche-sandbox-")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	exe := filepath.Join(dir, "sandbox.test")
+	home := filepath.Join(dir, "home")
+	if err := copyExecutable("/proc/self/exe", exe); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for _, err := range []error{os.Chmod(dir, 0o755), os.Mkdir(home, 0o755), os.Chown(home, ordinaryUser, ordinaryUser)} {
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	fmt.Println("--- again as an ordinary user")
+	// Without what names files of the first run's.
+	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool {
+		return strings.HasPrefix(a, "-test.testlogfile") || strings.HasPrefix(a, "-test.coverprofile") || strings.HasPrefix(a, "-test.gocoverdir")
+	})
+	cmd := exec.Command(exe, args...)
+	cmd.Dir = home
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinaryUser, Gid: ordinaryUser}}
+	cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "PATH=/usr/local/bin:/usr/bin:/bin", "CLOCHE_REQUIRE=" + os.Getenv("CLOCHE_REQUIRE")}
+	if err := cmd.Run(); err != nil {
+		fmt.Println("as an ordinary user:", err)
+		return 1
+	}
+	return 0
+}
+
+func copyExecutable(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// skip skips a test for what is missing; where everything is required of this
+// machine it fails.
+func skip(t testing.TB, missing string) {
+	t.Helper()
+	if os.Getenv("CLOCHE_REQUIRE") == "all" {
+		t.Fatalf("%s, and CLOCHE_REQUIRE=all", missing)
+	}
+	t.Skip(missing)
+}
+
+// needs skips a test whose program is not installed.
+func needs(t testing.TB, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			skip(t, p+" is not installed")
+		}
+	}
+}
+
+// defaults is the default profile, in a directory of the test's own.
+func defaults(t testing.TB) *policy.Policy {
+	t.Helper()
+	p, ok := policy.Builtin("default")
+	if !ok {
+		t.Fatal("no default profile")
+	}
+	return p
+}
+
+// with applies flags of `cloche run` to a policy: name, value, name, value.
+func with(t testing.TB, p *policy.Policy, flags ...string) *policy.Policy {
+	t.Helper()
+	for i := 0; i+1 < len(flags); i += 2 {
+		f := policy.FlagNamed(flags[i])
+		if f == nil {
+			t.Fatalf("no flag %s", flags[i])
+		}
+		if err := f.Apply(p, flags[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p
+}
+
+// limited makes a policy with limits that need a cgroup, where one can be had:
+// root here; for others it is refused by name, which is tested for.
+func limited(t testing.TB, p *policy.Policy, flags ...string) *policy.Policy {
+	t.Helper()
+	p = with(t, p, flags...)
+	err := sandbox.Command(context.Background(), p, "true").Run()
+	if err != nil {
+		if os.Geteuid() != 0 && strings.Contains(err.Error(), "cgroup") {
+			t.Skip("an ordinary user may make no cgroup here: ", err)
+		}
+		t.Fatal(err)
+	}
+	return p
+}
+
+func output(t testing.TB, p *policy.Policy, name string, args ...string) string {
+	t.Helper()
+	c := sandbox.Command(context.Background(), p, name, args...)
+	c.Dir = t.TempDir()
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+	}
+	return string(out)
+}
+
+func command(t testing.TB, p *policy.Policy, name string, args ...string) *sandbox.Cmd {
+	t.Helper()
+	c := sandbox.Command(context.Background(), p, name, args...)
+	c.Dir = t.TempDir()
+	return c
+}
