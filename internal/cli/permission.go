@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -28,11 +29,15 @@ type credentials struct {
 	syslog     bool // CAP_SYSLOG over the machine
 }
 
-// credentialsInside are those that a caller's command has inside.
-func credentialsInside(p *policy.Policy, uid, gid int, groups []int) credentials {
+// credentialsInside are those that a caller's command has inside. privileged
+// says that the caller has CAP_SETGID: then supplementary groups do not follow
+// the command into a user namespace.
+func credentialsInside(p *policy.Policy, uid, gid int, groups []int, privileged bool) credentials {
 	c := credentials{uid: uint32(uid), gid: uint32(gid), everywhere: !p.Unshare.User}
 	keep := true
 	switch {
+	case p.Unshare.User && privileged:
+		keep = false
 	case p.User.Mode == policy.UserRanges:
 		keep = false
 	case p.User.Mode == policy.UserSingle && !p.Unshare.User:
@@ -58,7 +63,8 @@ func credentialsInside(p *policy.Policy, uid, gid int, groups []int) credentials
 
 func callersCredentials(p *policy.Policy) credentials {
 	groups, _ := os.Getgroups() // without them fewer files are readable, not more
-	return credentialsInside(p, os.Geteuid(), os.Getegid(), groups)
+	facts, _ := host.Quick()
+	return credentialsInside(p, os.Geteuid(), os.Getegid(), groups, facts.CapEff&(1<<unix.CAP_SETGID) != 0)
 }
 
 // permits reports whether the mode, the access list and the capabilities allow
