@@ -102,6 +102,9 @@ func can(inv *invocation, out io.Writer) error {
 		return fmt.Errorf("the working directory can't be found: %w; cd to one that exists", err)
 	}
 	o := newOracle(p, facts, cwd)
+	if err := o.v.absent(); err != nil {
+		return err
+	}
 	answers := make([]answer, 0, len(questions))
 	all := true
 	for _, q := range questions {

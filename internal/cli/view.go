@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -178,6 +179,20 @@ func (v *view) coverOf(p string) *place {
 		}
 	}
 	return best
+}
+
+// absent refuses what a run would refuse too: an entry that shows what is not there.
+func (v *view) absent() error {
+	for i := range v.places {
+		pl := &v.places[i]
+		if (pl.kind != policy.Read && pl.kind != policy.Write) || pl.Optional {
+			continue
+		}
+		if _, _, err := realPath(v.host, sourceOf(&pl.Mount)); err != nil {
+			return fmt.Errorf("%s: %s: %s", pl.rule(), sourceOf(&pl.Mount), whyFile(err))
+		}
+	}
+	return nil
 }
 
 // rule names a place in an answer, with the line or flag that asked for it.
