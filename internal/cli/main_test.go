@@ -76,7 +76,18 @@ func openDir(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		// What the samples closed must be opened for its removal.
+		_ = filepath.WalkDir(dir, func(p string, e os.DirEntry, _ error) error {
+			if e != nil && e.IsDir() {
+				return os.Chmod(p, 0o700)
+			}
+			return nil
+		})
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
