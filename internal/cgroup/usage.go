@@ -81,8 +81,12 @@ func usage2(d *groupDir, u *Usage) {
 func usagePids(d *groupDir, u *Usage) {
 	u.PidsCurrent = readInt(d.fd, "pids.current")
 	u.PidsPeak = readInt(d.fd, "pids.peak")
-	if s, err := readBelow(d.fd, "pids.events"); err == nil {
-		u.PidsRefused = keyed(s, "max")
+	// Before Linux 6.11 a refusal was counted where the process was, which is
+	// not where the limit is when the group is anchored.
+	for _, fd := range [...]int{d.fd, d.leafFD} {
+		if s, err := readBelow(fd, "pids.events"); err == nil {
+			u.PidsRefused = max(u.PidsRefused, keyed(s, "max"))
+		}
 	}
 }
 
