@@ -90,15 +90,14 @@ func (d *doctor) namespaces() {
 		{"cgroup", "user.max_cgroup_namespaces", "CONFIG_CGROUPS", unix.CLONE_NEWCGROUP},
 		{"time", "user.max_time_namespaces", "CONFIG_TIME_NS", unix.CLONE_NEWTIME},
 	} {
-		probe := "nothing"
-		if k.flag == unix.CLONE_NEWNET {
-			probe = "loopback"
-		}
 		var r result
-		if k.flag == unix.CLONE_NEWTIME { // clone(2) has no room for it: unshare
-			r = d.unshare(k.flag, probe)
-		} else {
-			r = d.in(k.flag, probe)
+		switch k.flag {
+		case unix.CLONE_NEWTIME: // clone(2) has no room for it
+			r = d.in(0, "time")
+		case unix.CLONE_NEWNET:
+			r = d.in(k.flag, "loopback")
+		default:
+			r = d.in(k.flag, "nothing")
 		}
 		row := ok(group, k.name+" namespaces", "")
 		if r.err != nil {
@@ -167,6 +166,9 @@ func (d *doctor) dependent(group, name, probe, cause, remedy string) {
 	if r.err == nil {
 		d.add(ok(group, name, ""))
 		return
+	}
+	if r.errno() == unix.ENODEV {
+		cause, remedy = "this kernel does not have the file system, or its module is not loaded", "as root: modprobe "+probe
 	}
 	d.add(missing(group, name, cause+" ("+r.err.op+")", remedy))
 }

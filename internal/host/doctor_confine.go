@@ -9,11 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unshare runs a probe after unshare(2) of a namespace that clone(2) can't make.
-func (d *doctor) unshare(namespace uintptr, probe string) result {
-	return d.run(&syscall.SysProcAttr{Cloneflags: d.flags, Unshareflags: namespace}, probe)
-}
-
 // landlockMissing is what an ABI of Landlock can't restrict yet, landlock(7).
 func landlockMissing(abi int) []string {
 	since := [...]struct {

@@ -58,6 +58,8 @@ func probeNamed(name string) (detail string, err error) {
 		return "", probeOverlay()
 	case "idmap":
 		return "", probeIDMap()
+	case "time":
+		return "", probeTime()
 	case "loopback":
 		return "", probeLoopback()
 	case "seccomp":
