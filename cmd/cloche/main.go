@@ -1,9 +1,3 @@
-// How many processors a cgroup leaves to a program that is gone in three
-// milliseconds is not worth reading the mount table at its start.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command cloche runs commands that nobody trusts.
 package main
 
@@ -11,6 +5,8 @@ import (
 	"os"
 
 	"github.com/cloche-sandbox/cloche/internal/cli"
+	_ "github.com/cloche-sandbox/cloche/internal/cli/early" // `cloche run`, at once
+	"github.com/cloche-sandbox/cloche/internal/cli/tree"
 )
 
-func main() { os.Exit(cli.Main(os.Args)) }
+func main() { os.Exit(cli.Main(os.Args, tree.Execute)) }

@@ -6,24 +6,11 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/spf13/cobra"
-
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 )
 
-func buildCommand() *cobra.Command {
-	return policyVerb(verbBuild, &cobra.Command{
-		Use:   "build [flags] -o FILE -- CMD [ARGS…]",
-		Short: "make an executable that runs a command in a sandbox, without Cloche",
-		Long: "Writes an executable of a few KiB that makes the sandbox and runs the command in it, with no\n" +
-			"other program: arguments given to it follow those of the command. It works on other machines of\n" +
-			"the same architecture. What only a supervisor can do is refused: a terminal of its own, output limits,\n" +
-			"ranges of ids.",
-		Example: "  cloche build --write . -o ./safe-make -- make\n  ./safe-make -j4 test",
-	}, build)
-}
-
+// build is `cloche build`.
 func build(inv *invocation) error {
 	switch {
 	case inv.output == "":

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path"
 	"strconv"
@@ -37,12 +36,9 @@ func (o *oracle) connect(to string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	family, local := "AF_INET", hostName == "localhost"
-	if a, err := netip.ParseAddr(hostName); err == nil {
-		if a.Is6() && !a.Is4In6() {
-			family = "AF_INET6"
-		}
-		local = a.IsLoopback() || a.IsUnspecified()
+	family, local := "AF_INET", hostName == "localhost" || hostName == "0.0.0.0" || strings.HasPrefix(hostName, "127.")
+	if strings.IndexByte(hostName, ':') >= 0 {
+		family, local = "AF_INET6", hostName == "::1" || hostName == "::"
 	}
 	rule := o.originRule("network.mode", string(o.p.Network))
 	switch {

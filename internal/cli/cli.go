@@ -1,8 +1,9 @@
 // Package cli is the command line of Cloche: one file for each verb.
 //
 // `cloche run` is on the path of every sandbox that a shell starts, so it does
-// not build the cobra tree that help, completions and the manual come from:
-// it reads its flags with a small parser over the same list (options.go).
+// not build the cobra tree that help, completions and the manual come from
+// (package tree): it reads its flags with a small parser over the same list
+// (options.go).
 package cli
 
 import (
@@ -21,22 +22,34 @@ const (
 	exitNotFound   = 127 // there is no such command inside
 )
 
-// Main is the program: args are those of the process, and the result is its
-// exit status.
-func Main(args []string) int {
-	if len(args) > 1 && args[1] == "run" {
-		inv, err := parseRun(args[2:])
-		switch {
-		case err == nil:
-			return run(inv, args)
-		case !errors.Is(err, errHelp):
-			return fail(err)
-		}
+// Early carries out `cloche run`, and reports whether args ask for that.
+func Early(args []string) (status int, done bool) {
+	if len(args) < 2 || args[1] != "run" {
+		return 0, false
+	}
+	inv, err := parseRun(args[2:])
+	switch {
+	case err == nil:
+		return run(inv, args), true
+	case errors.Is(err, errHelp):
+		return 0, false // the tree has the page
+	}
+	return fail(err), true
+}
+
+// Main is the program: args are those of the process, tree carries out all
+// verbs, and the result is the exit status.
+func Main(args []string, tree func(args []string) error) int {
+	if status, done := Early(args); done {
+		return status
 	}
 	if len(args) > 1 && args[1] == host.ProbeArg {
 		host.ProbeMain(args[2:]) // for `cloche doctor`
 	}
-	return execute(args)
+	if err := tree(args); err != nil {
+		return fail(err)
+	}
+	return 0
 }
 
 // fail prints one line about err and returns the exit status that belongs to it.

@@ -8,39 +8,25 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
-func doctorCommand() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use:   "doctor",
-		Short: "tell what of Cloche works here, for this user, and what to do about the rest",
-		Long: "Tries each capability of Cloche with the code that the sandbox uses, and for what does not work\n" +
-			"tells the cause and the remedy. The exit status is 1 when something is missing without which the\n" +
-			"default profile can't be carried out.",
-		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			rows := append(host.Doctor(context.Background()), cgroupRows()...)
-			rows = append(rows, completeSandbox())
-			var err error
-			if asJSON {
-				err = writeJSON(os.Stdout, rows)
-			} else {
-				err = writeRows(os.Stdout, rows)
-			}
-			if err == nil && lacksRequired(rows) {
-				err = &exitError{code: exitNo}
-			}
-			return err
-		},
+// Doctor is `cloche doctor`.
+func Doctor(asJSON bool) error {
+	rows := append(host.Doctor(context.Background()), cgroupRows()...)
+	rows = append(rows, completeSandbox())
+	var err error
+	if asJSON {
+		err = writeJSON(os.Stdout, rows)
+	} else {
+		err = writeRows(os.Stdout, rows)
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
+	if err == nil && lacksRequired(rows) {
+		err = &exitError{code: exitNo}
+	}
+	return err
 }
 
 func lacksRequired(rows []host.Row) bool {

@@ -1,4 +1,4 @@
-package cli
+package cli_test
 
 import (
 	"fmt"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/cloche-sandbox/cloche/internal/cli"
+	"github.com/cloche-sandbox/cloche/internal/cli/tree"
 	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
@@ -25,7 +27,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == host.ProbeArg {
 		host.ProbeMain(os.Args[2:])
 	}
-	testscript.Main(m, map[string]func(){"cloche": func() { os.Exit(Main(os.Args)) }})
+	testscript.Main(m, map[string]func(){"cloche": func() { os.Exit(cli.Main(os.Args, tree.Execute)) }})
 }
 
 // testUser is an ordinary user that no machine has, so that no login, quota or

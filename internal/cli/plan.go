@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/launcher"
@@ -15,17 +14,7 @@ import (
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
-func planCommand() *cobra.Command {
-	return policyVerb(verbPlan, &cobra.Command{
-		Use:   "plan [flags] -- CMD [ARGS…]",
-		Short: "show what a sandbox is made of, step by step, without running anything",
-		Long: "Prints the policy as it comes out of profile, file and flags, then every step of the set-up with\n" +
-			"the system calls it becomes, and runs nothing. With --image it prints what an executable made by\n" +
-			"cloche build will do.",
-		Example: "  cloche plan -- true\n  cloche plan --profile judge --json -- ./solution\n  cloche plan --image ./tool",
-	}, func(inv *invocation) error { return showPlan(inv, os.Stdout) })
-}
-
+// showPlan is `cloche plan`.
 func showPlan(inv *invocation, out io.Writer) error {
 	if inv.wasGiven("image") {
 		return showImage(inv, out)

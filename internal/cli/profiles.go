@@ -6,31 +6,18 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
-
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
-func profilesCommand() *cobra.Command {
-	var asJSON bool
-	c := &cobra.Command{
-		Use:       "profiles [NAME]",
-		Short:     "list the built-in profiles, or show one with all that it inherits",
-		Example:   "  cloche profiles\n  cloche profiles judge > mine.toml",
-		ValidArgs: policy.Builtins(),
-		Args:      cobra.ArbitraryArgs,
-		RunE: func(_ *cobra.Command, args []string) error {
-			switch len(args) {
-			case 0:
-				return listProfiles(os.Stdout, asJSON)
-			case 1:
-				return showProfile(os.Stdout, args[0], asJSON)
-			}
-			return fmt.Errorf("profiles: one name at most, not %d", len(args))
-		},
+// Profiles is `cloche profiles [NAME]`.
+func Profiles(args []string, asJSON bool) error {
+	switch len(args) {
+	case 0:
+		return listProfiles(os.Stdout, asJSON)
+	case 1:
+		return showProfile(os.Stdout, args[0], asJSON)
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	return c
+	return fmt.Errorf("profiles: one name at most, not %d", len(args))
 }
 
 // profile is a built-in profile as JSON.

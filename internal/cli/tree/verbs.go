@@ -1,0 +1,103 @@
+package tree
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloche-sandbox/cloche/internal/cli"
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// doing carries a verb with a policy out.
+func doing(v cli.Verb) func(*cli.Invocation, []string) error {
+	return func(inv *cli.Invocation, args []string) error { return inv.Do(v, args) }
+}
+
+func runCommand() *cobra.Command {
+	return policyVerb(cli.Run, &cobra.Command{
+		Use:   "run [flags] -- CMD [ARGS…]",
+		Short: "run a command in a sandbox",
+		Long: "Runs a command in a sandbox. Without flags it gets the default profile: system directories\n" +
+			"and the working directory read-only, a private /tmp and /dev, no network.\n\n" +
+			"The exit status is the command's own; 128+n when signal n ended it; 127 when it is not found\n" +
+			"inside; 126 when it can't be executed; 125 when the sandbox could not be made.",
+		Example: "  cloche run -- ls -l\n  cloche run --write . --memory 512M -- make test\n  cloche run --profile judge --stdin in.txt --result result.json -- ./solution",
+	}, doing(cli.Run))
+}
+
+func planCommand() *cobra.Command {
+	return policyVerb(cli.Plan, &cobra.Command{
+		Use:   "plan [flags] -- CMD [ARGS…]",
+		Short: "show what a sandbox is made of, step by step, without running anything",
+		Long: "Prints the policy as it comes out of profile, file and flags, then every step of the set-up with\n" +
+			"the system calls it becomes, and runs nothing. With --image it prints what an executable made by\n" +
+			"cloche build will do.",
+		Example: "  cloche plan -- true\n  cloche plan --profile judge --json -- ./solution\n  cloche plan --image ./tool",
+	}, doing(cli.Plan))
+}
+
+func buildCommand() *cobra.Command {
+	return policyVerb(cli.Build, &cobra.Command{
+		Use:   "build [flags] -o FILE -- CMD [ARGS…]",
+		Short: "make an executable that runs a command in a sandbox, without Cloche",
+		Long: "Writes an executable of a few KiB that makes the sandbox and runs the command in it, with no\n" +
+			"other program: arguments given to it follow those of the command. It works on other machines of\n" +
+			"the same architecture. What only a supervisor can do is refused: a terminal of its own, output limits,\n" +
+			"ranges of ids.",
+		Example: "  cloche build --write . -o ./safe-make -- make\n  ./safe-make -j4 test",
+	}, doing(cli.Build))
+}
+
+func canCommand() *cobra.Command {
+	c := policyVerb(cli.Can, &cobra.Command{
+		Use:   "can [flags] read|write|exec PATH… connect HOST:PORT… syscall NAME(ARGS)… signal PID…",
+		Short: "tell what a policy allows, and which of its lines decides",
+		Long: "Answers yes or no, with the line of the policy or the flag that decides, and runs nothing.\n" +
+			"The exit status is 0 when all answers are yes, 1 when one is no, 125 for a question that has no answer.",
+		Example: "  cloche can read /etc/passwd write .\n  cloche can --net host connect example.org:443\n  cloche can --profile judge syscall ptrace 'socket(AF_INET, SOCK_STREAM, 0)'",
+	}, doing(cli.Can))
+	c.ValidArgs = cli.Questions()
+	return c
+}
+
+func profilesCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:       "profiles [NAME]",
+		Short:     "list the built-in profiles, or show one with all that it inherits",
+		Example:   "  cloche profiles\n  cloche profiles judge > mine.toml",
+		ValidArgs: policy.Builtins(),
+		Args:      cobra.ArbitraryArgs,
+		RunE:      func(_ *cobra.Command, args []string) error { return cli.Profiles(args, asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func doctorCommand() *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "tell what of Cloche works here, for this user, and what to do about the rest",
+		Long: "Tries each capability of Cloche with the code that the sandbox uses, and for what does not work\n" +
+			"tells the cause and the remedy. The exit status is 1 when something is missing without which the\n" +
+			"default profile can't be carried out.",
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error { return cli.Doctor(asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "print the version",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), cli.Version())
+			return err
+		},
+	}
+}
