@@ -52,8 +52,9 @@ func TestV2WithoutControllers(t *testing.T) {
 	if err != nil || before < 20*time.Millisecond {
 		t.Errorf("CPUTime = %v, %v", before, err)
 	}
-	time.Sleep(20 * time.Millisecond)
-	if after, _ := g.CPUTime(); after != before {
+	time.Sleep(100 * time.Millisecond)
+	// What ran just before is counted a moment later.
+	if after, _ := g.CPUTime(); after-before > 30*time.Millisecond {
 		t.Errorf("frozen, and used %v", after-before)
 	}
 	if err := g.Kill(); err != nil { // a frozen one, too

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"strconv"
 	"strings"
+
+	"github.com/moby/sys/user"
 )
 
 // IDRange is a run of ids, subuid(5).
@@ -34,10 +35,11 @@ func SubIDs() (IDRanges, error) {
 	return r, err
 }
 
-// userName is the login name of a user id, from $USER when that is missing.
+// userName is the login name of a user id, as /etc/passwd has it. Not os/user:
+// it would bring cgo in, which could not act on all threads any more (Confine).
 func userName(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
+	if u, err := user.LookupUid(uid); err == nil {
+		return u.Name
 	}
 	return ""
 }
