@@ -120,7 +120,7 @@ func TestIO(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	if _, err := blockDevice(dir); err != nil {
-		skip(t, "/var/tmp on a disk", err)
+		t.Skipf("needs /var/tmp on a disk: %v", err)
 	}
 	file := filepath.Join(dir, "data")
 	lim := policy.Limits{IO: []policy.IOLimit{{Device: dir, WriteBPS: 1 << 20}}}
@@ -222,9 +222,7 @@ func TestNothingIsLeftOnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Available("memory", "pids", "cpuset"); err != nil {
-		skip(t, "cgroup controllers memory, pids and cpuset", err)
-	}
+	require(t, l, "memory", "pids", "cpuset")
 	before := groupsOf(t, l)
 	_, err = l.Create("", policy.Limits{Memory: 64 << 20, Pids: 4, Cpuset: "4000"}, Options{})
 	if err == nil {
@@ -253,9 +251,7 @@ func TestRemoveStale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Available("pids"); err != nil {
-		skip(t, "a cgroup controller pids", err)
-	}
+	require(t, l, "pids")
 	dead := exec.Command("/bin/true")
 	if err := dead.Run(); err != nil {
 		t.Fatal(err)

@@ -71,18 +71,36 @@ func run(t *testing.T, g *Group, script string) (*os.ProcessState, string) {
 	return cmd.ProcessState, out.String()
 }
 
-// skip ends a test for want of something that the machine may have all the
-// same; truly tells that it has not. With CLOCHE_REQUIRE=all nothing may be
-// skipped that the machine has.
-func skip(t *testing.T, needs string, truly error) {
+// require skips a test when this user may make no group with controllers. With
+// CLOCHE_REQUIRE=all that is a failure for root, unless the machine has not got them.
+func require(t *testing.T, l *Layout, controllers ...string) {
 	t.Helper()
-	switch {
-	case truly != nil:
-		t.Skipf("needs %s: %v", needs, truly)
-	case os.Getenv("CLOCHE_REQUIRE") == "all":
-		t.Fatalf("needs %s, and CLOCHE_REQUIRE=all", needs)
+	err := l.Available(controllers...)
+	if err == nil {
+		return
 	}
-	t.Skip("needs " + needs)
+	if os.Getenv("CLOCHE_REQUIRE") == "all" && os.Geteuid() == 0 && l.has(controllers) {
+		t.Fatalf("CLOCHE_REQUIRE=all, and the machine has %v: %v", controllers, err)
+	}
+	t.Skipf("needs root, or a delegated cgroup, with the controllers %s: %v", strings.Join(controllers, ", "), err)
+}
+
+// has reports whether every controller is in a mounted hierarchy.
+func (l *Layout) has(controllers []string) bool {
+	for _, name := range controllers {
+		c, _ := byName(name)
+		if l.v1[c] != nil {
+			continue
+		}
+		if l.v2 == nil {
+			return false
+		}
+		list, err := readFile(l.v2.Mount + "/cgroup.controllers")
+		if err != nil || c != CPUAcct && c != Freezer && !parseNames(list).has(c) {
+			return false
+		}
+	}
+	return true
 }
 
 // create makes a group, or skips where this user may not.
@@ -92,12 +110,7 @@ func create(t *testing.T, controllers []string, make func(l *Layout) (*Group, er
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Available(controllers...); err != nil {
-		if os.Geteuid() != 0 {
-			t.Skipf("needs root, or a cgroup that is delegated to this user: %v", err)
-		}
-		skip(t, "cgroup controllers "+strings.Join(controllers, ", "), err)
-	}
+	require(t, l, controllers...)
 	g, err := make(l)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ func onlyV2(t *testing.T) *Layout {
 		t.Fatal(err)
 	}
 	if l.v2 == nil {
-		skip(t, "a mounted cgroup2", os.ErrNotExist)
+		t.Skip("needs a mounted cgroup2")
 	}
 	two := &Layout{Hierarchies: []Hierarchy{*l.v2}}
 	two.index()
@@ -28,9 +28,7 @@ func onlyV2(t *testing.T) *Layout {
 // TestV2WithoutControllers: CPU time, freezing and killing are part of every cgroup2.
 func TestV2WithoutControllers(t *testing.T) {
 	two := onlyV2(t)
-	if err := two.Available("cpuacct", "freezer"); err != nil {
-		skip(t, "a cgroup2 to make a group in", err)
-	}
+	require(t, two, "cpuacct", "freezer")
 	g := create(t, nil, func(*Layout) (*Group, error) {
 		return two.Create("v2", policy.Limits{}, Options{CPUTime: true, Freezer: true})
 	})
@@ -84,9 +82,7 @@ func TestV2WithoutControllers(t *testing.T) {
 // TestEntryOfV2: where CLONE_INTO_CGROUP is missing, cgroup.procs stands in.
 func TestEntryOfV2(t *testing.T) {
 	two := onlyV2(t)
-	if err := two.Available("cpuacct"); err != nil {
-		skip(t, "a cgroup2 to make a group in", err)
-	}
+	require(t, two, "cpuacct")
 	old := cloneIntoCgroup
 	cloneIntoCgroup = func() bool { return false }
 	defer func() { cloneIntoCgroup = old }()
