@@ -122,6 +122,12 @@ func defaults(t testing.TB) *policy.Policy {
 	return p
 }
 
+// defaultsForHelper is the default profile where there is no test to fail.
+func defaultsForHelper() *policy.Policy {
+	p, _ := policy.Builtin("default")
+	return p
+}
+
 // with applies flags of `cloche run` to a policy: name, value, name, value.
 func with(t testing.TB, p *policy.Policy, flags ...string) *policy.Policy {
 	t.Helper()

@@ -1,0 +1,217 @@
+package sandbox_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloche-sandbox/cloche/sandbox"
+)
+
+// census counts what a sandbox could leave behind.
+type census struct{ processes, mounts, cgroups, fds, temp int }
+
+func takeCensus(t testing.TB) census {
+	t.Helper()
+	count := func(pattern string) int {
+		m, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(m)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return census{
+		processes: len(children(t, os.Getpid())),
+		mounts:    strings.Count(string(mounts), "\n"),
+		cgroups:   count("/sys/fs/cgroup/*/cloche-*") + count("/sys/fs/cgroup/*/*/cloche-*") + count("/sys/fs/cgroup/cloche-*"),
+		fds:       count("/proc/self/fd/*"),
+		temp:      count(filepath.Join(os.TempDir(), "cloche*")),
+	}
+}
+
+// children lists the descendants' pids of a process.
+func children(t testing.TB, pid int) []int {
+	t.Helper()
+	var list []int
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range stats {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		s := string(data)
+		fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+		if ppid, _ := strconv.Atoi(fields[1]); ppid == pid {
+			child, _ := strconv.Atoi(strings.Split(f, "/")[2])
+			list = append(list, child)
+		}
+	}
+	return list
+}
+
+// settled waits until a census is as before: the kernel takes namespaces and
+// processes away a moment after wait(2) has returned.
+func settled(t testing.TB, before census) {
+	t.Helper()
+	var now census
+	for range 100 {
+		if now = takeCensus(t); now == before {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Errorf("left behind: before %+v, after %+v", before, now)
+}
+
+// TestManySandboxes: one after another, and many at once, nothing stays.
+func TestManySandboxes(t *testing.T) {
+	serial, parallel := 2000, 200
+	if testing.Short() {
+		serial, parallel = 100, 20
+	}
+	p := defaults(t)
+	run := func() error {
+		out, err := sandbox.Command(context.Background(), p, "echo", "x").Output()
+		if err != nil || string(out) != "x\n" {
+			return fmt.Errorf("%q, %w", out, err)
+		}
+		return nil
+	}
+	if err := run(); err != nil { // opens what the runtime keeps open
+		t.Fatal(err)
+	}
+	before := takeCensus(t)
+	for range serial {
+		if err := run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settled(t, before)
+
+	var wg sync.WaitGroup
+	for range parallel {
+		wg.Go(func() {
+			if err := run(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	settled(t, before)
+}
+
+// TestFailedStarts: a sandbox that can't be made leaves nothing either.
+func TestFailedStarts(t *testing.T) {
+	if err := command(t, defaults(t), "true").Run(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	before := takeCensus(t)
+	for range 50 {
+		c := sandbox.Command(context.Background(), defaults(t), "no-such-command")
+		c.Dir = dir
+		c.Run()
+		c = sandbox.Command(context.Background(), with(t, defaults(t), "read", "/no/such/place"), "true")
+		c.Dir = dir
+		c.Run()
+	}
+	settled(t, before)
+}
+
+func init() {
+	helpers["supervisor"] = func() {
+		p := defaultsForHelper()
+		c := sandbox.Command(context.Background(), p, "sh", "-c", "echo started; sleep 1000 & (sleep 1000 &); sleep 1000; : "+marker(os.Getpid()))
+		c.Stdout = os.Stdout
+		if err := c.Start(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("init", c.PID())
+		c.Wait()
+	}
+}
+
+// TestSupervisorKilled: whenever the supervisor is killed, nothing of its
+// sandbox lives on.
+func TestSupervisorKilled(t *testing.T) {
+	rounds := 40
+	if testing.Short() {
+		rounds = 8
+	}
+	for i := range rounds {
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), role+"=supervisor")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		pid := 0
+		if i%2 == 0 { // when it runs
+			lines := bufio.NewScanner(out)
+			for n := 0; n < 2 && lines.Scan(); n++ {
+				fmt.Sscanf(lines.Text(), "init %d", &pid)
+			}
+			if pid == 0 {
+				t.Fatal("the helper started nothing")
+			}
+		} else { // at some moment of the set-up
+			time.Sleep(time.Duration(i) * 250 * time.Microsecond)
+		}
+		mine := marker(cmd.Process.Pid)
+		cmd.Process.Kill()
+		cmd.Wait()
+		deadline := time.Now().Add(5 * time.Second)
+		for alive(pid) || marked(mine) {
+			if time.Now().After(deadline) {
+				t.Fatalf("round %d: a process of the sandbox (pid 1 is %d) outlived its supervisor", i, pid)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// alive reports whether a process runs; a zombie, which some container's pid 1
+// never reaps, does not.
+func alive(pid int) bool {
+	if pid == 0 {
+		return false
+	}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return syscall.Kill(pid, 0) == nil && !os.IsNotExist(err)
+	}
+	s := string(data)
+	return !strings.HasPrefix(s[strings.LastIndexByte(s, ')')+1:], " Z")
+}
+
+// marker is what the helper's sandbox has in its arguments, the launcher and pid 1
+// during set-up included.
+func marker(pid int) string { return fmt.Sprintf("cloche-marker-%d.", pid) }
+
+// marked reports whether a process with the marker in its arguments is alive.
+func marked(marker string) bool {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		if data, err := os.ReadFile(f); err == nil && strings.Contains(string(data), marker) {
+			return true
+		}
+	}
+	return false
+}
