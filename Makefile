@@ -20,7 +20,7 @@ test: packages lint build
 lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
-	@bad=$$($(GO) tool gofumpt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "not gofumpt-ed: $$bad"; exit 1; }
+	@bad=$$($(GO) tool gofumpt -l $$(git ls-files '*.go' | grep -v _generated.go)); test -z "$$bad" || { echo "not gofumpt-ed: $$bad"; exit 1; }
 
 bench: build
 	$(GO) run ./bench

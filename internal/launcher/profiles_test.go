@@ -41,9 +41,15 @@ func simulateProfile(t *testing.T, name, arch string, standalone bool) {
 	if name == "open" || name == "none" {
 		in.Filter = nil
 	}
-	for i, path := range plan.SourcePaths(p) {
-		in.Facts.Paths[path] = host.PathFact{Exists: true, Mode: unix.S_IFDIR | 0o755, Real: path, Ino: uint64(100 + i), DevMajor: 8, DevMinor: 1}
+	look := func(paths []string) {
+		for _, path := range paths {
+			if _, ok := in.Facts.Paths[path]; !ok {
+				in.Facts.Paths[path] = host.PathFact{Exists: true, Mode: unix.S_IFDIR | 0o755, Real: path, Ino: uint64(100 + len(in.Facts.Paths)), DevMajor: 8, DevMinor: 1}
+			}
+		}
 	}
+	look(plan.SourcePaths(p))
+	look(plan.TargetPaths(p, in.Facts))
 	if standalone {
 		if plan.NeedsSupervisor(p) != nil || p.Limits.Memory > 0 {
 			t.Skip("the profile needs a supervisor or a cgroup")
@@ -121,9 +127,9 @@ func checkBefore(t *testing.T, p *policy.Policy, before []Event, filter bool) {
 		{"pivot_root", call(plan.SysPivotRoot), p.Unshare.Mount},
 		{"old root gone", call(plan.SysUmount2), p.Unshare.Mount},
 		{"session", call(plan.SysSetsid), true},
-		{"working directory", call(plan.SysChdir), true},
 		{"bounding set", prctl(unix.PR_CAPBSET_DROP), true},
 		{"securebits", prctl(unix.PR_SET_SECUREBITS), len(p.Capabilities) == 0},
+		{"working directory", call(plan.SysChdir), true},
 		{"ambient set", prctl(unix.PR_CAP_AMBIENT), true},
 		{"capset", call(plan.SysCapset), true},
 		{"no_new_privs", prctl(unix.PR_SET_NO_NEW_PRIVS), true},

@@ -30,9 +30,10 @@ type mountNode struct {
 	skip bool
 }
 
-// SourcePaths lists the host paths whose facts Compile needs.
+// SourcePaths lists the host paths that a policy shows. Their facts are looked
+// up first; then those of TargetPaths, which depend on them.
 func SourcePaths(p *policy.Policy) []string {
-	paths := make([]string, 0, 2*len(p.Mounts))
+	paths := make([]string, 0, len(p.Mounts))
 	for i := range p.Mounts {
 		m := &p.Mounts[i]
 		switch m.Kind {
@@ -44,15 +45,28 @@ func SourcePaths(p *policy.Policy) []string {
 				paths = append(paths, m.Upper, overlayWork(m), commonDir(m.Upper, overlayWork(m)))
 			}
 		}
-		// What lies under the target decides whether it can be mounted on.
-		for j := range p.Mounts {
-			c := &p.Mounts[j]
-			if (c.Kind == policy.Read || c.Kind == policy.Write || c.Kind == policy.Overlay) && i != j && within(m.Path, c.Path) {
-				if c.Kind == policy.Overlay {
-					paths = append(paths, path.Join(overlayLower(c)[0], m.Path[len(c.Path):]))
-				} else {
-					paths = append(paths, path.Join(sourceOf(c), m.Path[len(c.Path):]))
-				}
+	}
+	return paths
+}
+
+// TargetPaths lists the host paths on which something is mounted: what is there
+// decides whether it can be. They are known once f holds the facts of
+// SourcePaths, because a target may lie behind a link of the sandbox's own
+// (/bin/ls, where /bin is shown as a link to usr/bin).
+func TargetPaths(p *policy.Policy, f host.Facts) []string {
+	b := newBuilder(&Input{Policy: p, Facts: f})
+	b.chooseMounts()
+	for i := range b.mounts {
+		if b.resolveNode(i) != nil {
+			b.mounts[i].skip = true // Compile refuses it with the same words
+		}
+	}
+	var paths []string
+	for i := range b.mounts {
+		if n := &b.mounts[i]; !n.skip {
+			b.locate(n, i)
+			if on, ok := b.hostPathUnder(n); ok {
+				paths = append(paths, on)
 			}
 		}
 	}
@@ -72,7 +86,22 @@ func (b *builder) arrangeMounts() error {
 	if !b.policy.Unshare.Mount {
 		return nil
 	}
-	// For the same path the later entry wins.
+	b.chooseMounts()
+	for i := range b.mounts {
+		if err := b.resolveNode(i); err != nil {
+			return err
+		}
+	}
+	for i := range b.mounts {
+		if err := b.coverNode(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chooseMounts puts the entries in order: for the same path the later wins.
+func (b *builder) chooseMounts() {
 	last := make(map[string]int, len(b.policy.Mounts))
 	for i := range b.policy.Mounts {
 		last[b.policy.Mounts[i].Path] = i
@@ -87,17 +116,17 @@ func (b *builder) arrangeMounts() error {
 	slices.SortFunc(nodes, func(a, c mountNode) int { return comparePaths(a.Path, c.Path) })
 
 	b.mounts = nodes
+}
+
+// mountingOrder is by target, not by the path that was asked for: what is behind
+// a link of the sandbox's own comes after what the link points to.
+func (b *builder) mountingOrder() []*mountNode {
+	order := make([]*mountNode, len(b.mounts))
 	for i := range b.mounts {
-		if err := b.resolveNode(i); err != nil {
-			return err
-		}
+		order[i] = &b.mounts[i]
 	}
-	for i := range b.mounts {
-		if err := b.coverNode(i); err != nil {
-			return err
-		}
-	}
-	return nil
+	slices.SortStableFunc(order, func(a, c *mountNode) int { return comparePaths(a.target, c.target) })
+	return order
 }
 
 // comparePaths orders paths so that a directory comes right before its content.
@@ -211,14 +240,52 @@ func (b *builder) followOwnLinks(p string) string {
 	return p
 }
 
-// coverNode finds what the target of a node lies in, and whether it can be
-// mounted there.
+// locate finds where a node goes, and what the place lies in.
+func (b *builder) locate(n *mountNode, i int) {
+	n.target = b.followOwnLinks(n.target)
+	n.cover, n.own = -1, false
+	if n.target == "/" {
+		return
+	}
+	for j := range b.mounts {
+		c := &b.mounts[j]
+		if j == i || c.skip || c.Kind == policy.Symlink || c.Kind == policy.File {
+			continue
+		}
+		at := b.followOwnLinks(c.Path)
+		if (at == "/" || within(n.target, at)) && (n.cover < 0 || b.mounts[n.cover].target == "/" || within(at, b.mounts[n.cover].target)) {
+			c.target = at
+			n.cover = j
+		}
+	}
+	n.own = n.cover < 0 || b.mounts[n.cover].Kind == policy.Tmpfs || b.mounts[n.cover].Kind == policy.Dev
+}
+
+// hostPathUnder is the host's path at a node's target, when the target lies in a
+// tree of the host's.
+func (b *builder) hostPathUnder(n *mountNode) (string, bool) {
+	if n.cover < 0 {
+		return "", false
+	}
+	c := &b.mounts[n.cover]
+	tree := c.real
+	switch c.Kind {
+	case policy.Read, policy.Write:
+	case policy.Overlay:
+		tree = overlayLower(&c.Mount)[0]
+	default:
+		return "", false
+	}
+	return path.Join(tree, n.target[len(strings.TrimSuffix(c.target, "/")):]), true
+}
+
+// coverNode decides whether a node can be mounted where it goes.
 func (b *builder) coverNode(i int) error {
 	n := &b.mounts[i]
 	if n.skip {
 		return nil
 	}
-	n.target = b.followOwnLinks(n.target)
+	b.locate(n, i)
 	if n.target == "/" {
 		switch n.Kind {
 		case policy.Read, policy.Write, policy.Tmpfs, policy.Overlay:
@@ -229,36 +296,39 @@ func (b *builder) coverNode(i int) error {
 		}
 		return n.refuse("the root can't be this", "use read, write, overlay or tmpfs for /")
 	}
-	for j := range b.mounts {
-		c := &b.mounts[j]
-		if j == i || c.skip || c.Kind == policy.Symlink || c.Kind == policy.File {
-			continue
-		}
-		if (c.target == "/" || within(n.target, c.target)) && (n.cover < 0 || within(c.target, b.mounts[n.cover].target) || b.mounts[n.cover].target == "/") {
-			n.cover = j
-		}
-	}
-	if n.cover < 0 {
-		n.own = true
+	if n.own {
 		return nil
 	}
 	c := &b.mounts[n.cover]
 	switch c.Kind {
-	case policy.Tmpfs, policy.Dev:
-		n.own = true
-		return nil
 	case policy.Hide:
+		if n.Kind == policy.Hide {
+			n.skip = true
+			return nil
+		}
 		return n.refuse("it lies in "+c.Path+", which is hidden", "drop one of the two entries")
 	case policy.Proc:
 		return nil
 	case policy.Overlay:
+		// What is missing can be made: in the upper layer.
+		on, _ := b.hostPathUnder(n)
+		if f := b.in.Facts.Paths[on]; f.Exists && n.Kind == policy.Hide {
+			n.dir = f.Mode&unix.S_IFMT == unix.S_IFDIR
+		}
 		return nil
 	}
 
 	// In a host's tree nothing may be made: the name must exist there.
-	on := path.Join(c.real, n.target[len(strings.TrimSuffix(c.target, "/")):])
+	on, _ := b.hostPathUnder(n)
 	f, ok := b.in.Facts.Paths[on]
-	if !ok || !f.Exists {
+	if !ok {
+		// Never taken for "not there": a hide would be dropped in silence.
+		return n.refuse("nobody has looked at "+on, "this is a defect of Cloche: please report it")
+	}
+	if !f.Exists && f.Err != "ENOENT" && f.Err != "ENOTDIR" && n.Kind == policy.Hide {
+		return n.refuse(on+" can't be looked at: "+f.Err, "leave the entry out, or make its directory searchable")
+	}
+	if !f.Exists {
 		if n.Kind == policy.Hide {
 			if c.Kind == policy.Write {
 				return n.refuse("it does not exist yet and "+c.Path+" is writable inside, so the name can't be kept from being made without touching the host", "create "+on+" first (mkdir or touch), or do not make "+c.Path+" writable")

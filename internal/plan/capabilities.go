@@ -17,11 +17,33 @@ const lastCap = unix.CAP_LAST_CAP
 // means nothing, and none of this can be undone. All bits but SECBIT_KEEP_CAPS.
 const secureBits = 0xef
 
-// dropCapabilities sets all five sets: bounding, inheritable, permitted,
-// effective and ambient hold exactly what the policy keeps.
+// limitCapabilities makes sure that the command can never have more than the
+// policy keeps: the bounding set, and securebits where it keeps nothing.
+func (b *builder) limitCapabilities() {
+	b.begin(Step{Process: Command, Name: "capability bounds", Kind: KindCapabilities, Origin: b.capabilityOrigin()})
+	b.bound(CapabilitySet(b.policy.Capabilities))
+}
+
+// dropCapabilities sets the other sets: inheritable, permitted, effective and
+// ambient hold exactly what the policy keeps.
 func (b *builder) dropCapabilities() {
-	b.begin(Step{Process: Command, Name: "capabilities", Kind: KindCapabilities, Origin: b.policy.Origins["capabilities"]})
-	b.setCapabilities(Command, CapabilitySet(b.policy.Capabilities))
+	keep := CapabilitySet(b.policy.Capabilities)
+	b.begin(Step{Process: Command, Name: "capabilities", Kind: KindCapabilities, Origin: b.capabilityOrigin()})
+	b.setCapabilities(keep, keep)
+	for c := uint64(0); c <= lastCap; c++ {
+		if keep&(1<<c) != 0 {
+			b.op(SysPrctl, named("PR_CAP_AMBIENT", unix.PR_CAP_AMBIENT), named("PR_CAP_AMBIENT_RAISE", unix.PR_CAP_AMBIENT_RAISE), capArg(c), Num(0), Num(0))
+		}
+	}
+}
+
+func (b *builder) capabilityOrigin() string {
+	for _, c := range b.policy.Capabilities {
+		if o := b.policy.Origins["capabilities."+c]; o != "" {
+			return o
+		}
+	}
+	return b.policy.Origins["capabilities"]
 }
 
 // initCapabilities is what pid 1 keeps: nothing, unless it must signal a
@@ -34,28 +56,21 @@ func (b *builder) initCapabilities() uint64 {
 	return 0
 }
 
-func (b *builder) setCapabilities(who Process, keep uint64) {
-	if b.policy.Unshare.User || b.has(unix.CAP_SETPCAP) {
-		// CAP_SETPCAP is held: by the new user namespace, or by the caller.
-		b.dropBounding(keep)
-		if keep == 0 {
-			b.op(SysPrctl, named("PR_SET_SECUREBITS", unix.PR_SET_SECUREBITS), Num(secureBits), Num(0), Num(0), Num(0))
-		}
-	}
-	b.op(SysPrctl, named("PR_CAP_AMBIENT", unix.PR_CAP_AMBIENT), named("PR_CAP_AMBIENT_CLEAR_ALL", unix.PR_CAP_AMBIENT_CLEAR_ALL), Num(0), Num(0), Num(0)).ignoring()
-	inheritable := keep
-	if who == Init {
-		inheritable = 0
-	}
-	b.op(SysCapset, Ref(capHeader), Ref(capData(keep, inheritable)))
-	if who == Init {
+// bound needs CAP_SETPCAP: of the new user namespace, or the caller's own. A
+// caller without either can gain nothing anyway once no_new_privs is set.
+func (b *builder) bound(keep uint64) {
+	if !b.policy.Unshare.User && !b.has(unix.CAP_SETPCAP) {
 		return
 	}
-	for c := uint64(0); c <= lastCap; c++ {
-		if keep&(1<<c) != 0 {
-			b.op(SysPrctl, named("PR_CAP_AMBIENT", unix.PR_CAP_AMBIENT), named("PR_CAP_AMBIENT_RAISE", unix.PR_CAP_AMBIENT_RAISE), capArg(c), Num(0), Num(0))
-		}
+	b.dropBounding(keep)
+	if keep == 0 {
+		b.op(SysPrctl, named("PR_SET_SECUREBITS", unix.PR_SET_SECUREBITS), Num(secureBits), Num(0), Num(0), Num(0))
 	}
+}
+
+func (b *builder) setCapabilities(keep, inheritable uint64) {
+	b.op(SysPrctl, named("PR_CAP_AMBIENT", unix.PR_CAP_AMBIENT), named("PR_CAP_AMBIENT_CLEAR_ALL", unix.PR_CAP_AMBIENT_CLEAR_ALL), Num(0), Num(0), Num(0)).ignoring()
+	b.op(SysCapset, Ref(capHeader), Ref(capData(keep, inheritable)))
 }
 
 // dropBounding drops every capability but keep from the bounding set.

@@ -38,6 +38,9 @@ func (b *builder) command() {
 	}
 	b.useTerminal()
 	b.rlimits()
+	// The bounding set and the securebits need CAP_SETPCAP, which a change of
+	// ids takes away.
+	b.limitCapabilities()
 	b.changeIDs()
 	b.chdir()
 	b.dropCapabilities()

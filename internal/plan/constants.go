@@ -24,8 +24,6 @@ var (
 	cMoveTEmpty = Const{"MOVE_MOUNT_T_EMPTY_PATH", unix.MOVE_MOUNT_T_EMPTY_PATH}
 	cMsRec      = Const{"MS_REC", unix.MS_REC}
 	cMsPrivate  = Const{"MS_PRIVATE", unix.MS_PRIVATE}
-	cMsNosuid   = Const{"MS_NOSUID", unix.MS_NOSUID}
-	cMsNodev    = Const{"MS_NODEV", unix.MS_NODEV}
 	cAttrRdonly = Const{"MOUNT_ATTR_RDONLY", unix.MOUNT_ATTR_RDONLY}
 	cAttrNosuid = Const{"MOUNT_ATTR_NOSUID", unix.MOUNT_ATTR_NOSUID}
 	cAttrNodev  = Const{"MOUNT_ATTR_NODEV", unix.MOUNT_ATTR_NODEV}

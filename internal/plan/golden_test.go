@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // to usr/bin, and the files of /etc that profiles hide are there in part.
 func testFacts(p *policy.Policy) host.Facts {
 	f := host.Facts{GOARCH: "amd64", UID: 1000, GID: 1000, LandlockABI: 7, NewMountAPI: true, Paths: map[string]host.PathFact{}}
-	for i, path := range SourcePaths(p) {
+	look := func(i int, path string) {
 		pf := host.PathFact{Exists: true, Mode: unix.S_IFDIR | 0o755, Real: path, Ino: uint64(100 + i), DevMajor: 8, DevMinor: 1}
 		switch path {
 		case "/bin", "/sbin", "/lib", "/lib64":
@@ -31,6 +31,13 @@ func testFacts(p *policy.Policy) host.Facts {
 			pf.Mode = unix.S_IFREG | 0o640
 		}
 		f.Paths[path] = pf
+	}
+	sources := SourcePaths(p)
+	for i, path := range sources {
+		look(i, path)
+	}
+	for i, path := range TargetPaths(p, f) {
+		look(len(sources)+i, path)
 	}
 	return f
 }

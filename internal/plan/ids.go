@@ -71,8 +71,10 @@ func (b *builder) changeIDs() {
 		return
 	}
 	b.begin(Step{Process: Command, Name: "change ids", Kind: KindIDs, Origin: b.originOf("user.mode", "user.uid")})
-	// Capabilities that the policy keeps survive the change of uid; the rest is dropped after it.
-	b.op(SysPrctl, named("PR_SET_KEEPCAPS", unix.PR_SET_KEEPCAPS), Num(1), Num(0), Num(0), Num(0))
+	if len(b.policy.Capabilities) > 0 {
+		// They survive the change of uid; the rest is dropped after it.
+		b.op(SysPrctl, named("PR_SET_KEEPCAPS", unix.PR_SET_KEEPCAPS), Num(1), Num(0), Num(0), Num(0))
+	}
 	b.op(SysSetgroups, Num(0), null)
 	b.op(SysSetresgid, Num(uint64(u.GID)), Num(uint64(u.GID)), Num(uint64(u.GID)))
 	b.op(SysSetresuid, Num(uint64(u.UID)), Num(uint64(u.UID)), Num(uint64(u.UID)))

@@ -52,7 +52,8 @@ func (b *builder) settle() {
 		b.childGroup = b.newVar("group")
 		b.negate(b.child, b.childGroup)
 	}
-	b.setCapabilities(Init, b.initCapabilities())
+	b.bound(b.initCapabilities())
+	b.setCapabilities(b.initCapabilities(), 0)
 	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
 	b.loadFilter(b.in.InitFilter)
 	b.resident = true

@@ -94,7 +94,9 @@ type LandlockRule struct {
 const LandlockFileRights = landlockFile
 
 // LandlockRules are a policy's rules on the file system as it is, for a program
-// that confines itself: the ruleset's attribute and the rules.
+// that confines itself: the ruleset's attribute and the rules. What a sandbox
+// would have of its own, a tmpfs or an overlay, does not exist for such a
+// program: it may not write the host's in its place.
 func LandlockRules(p *policy.Policy, abi int) (attr []byte, rules []LandlockRule) {
 	handled := landlockHandled(abi)
 	for i := range p.Mounts {
@@ -103,11 +105,8 @@ func LandlockRules(p *policy.Policy, abi int) (attr []byte, rules []LandlockRule
 		switch m.Kind {
 		case policy.Read:
 			r.Access = landlockRead
-		case policy.Write, policy.Tmpfs, policy.Overlay:
-			r.Path, r.Access = m.Path, ^uint64(0)
-			if m.Kind == policy.Write {
-				r.Path = sourceOf(m)
-			}
+		case policy.Write:
+			r.Access = ^uint64(0)
 		case policy.Dev:
 			r.Path, r.Access = m.Path, landlockDevice
 		case policy.Proc:

@@ -25,18 +25,18 @@ func (b *builder) buildRoot() error {
 	b.newTmpfs(b.scratch, "0755", 0)
 	b.op(SysMoveMount, Slot(b.scratch), b.str(""), atFDCWD, b.str("/proc"), Flags(cMoveEmpty))
 
-	rest := b.mounts
-	if len(rest) > 0 && rest[0].target == "/" {
-		b.bindRoot(&rest[0])
-		rest = rest[1:]
+	order := b.mountingOrder()
+	if len(order) > 0 && order[0].target == "/" {
+		b.bindRoot(order[0])
+		order = order[1:]
 	} else {
 		b.begin(Step{Process: Init, Name: "root", Kind: KindRoot})
 		b.scratchTree("root", 0o755, b.root)
 		b.op(SysMoveMount, Slot(b.root), b.str(""), Slot(b.scratch), b.str("root"), Flags(cMoveEmpty))
 		b.ownRoot = true
 	}
-	for i := range rest {
-		if n := &rest[i]; !n.skip {
+	for _, n := range order {
+		if !n.skip {
 			b.mountNode(n)
 		}
 	}
@@ -324,7 +324,10 @@ func (b *builder) dataFile(n *mountNode, tree Var) {
 	}
 	fd := b.tmp("file")
 	dir, name := b.root, n.target[1:]
-	if n.own {
+	// The root of our own becomes read-only with all that lies in it; anywhere
+	// else the file needs a read-only mount of its own.
+	plain := n.cover < 0
+	if plain {
 		b.parents(n.target)
 	} else {
 		dir, name = b.scratch, b.scratchName()
@@ -334,7 +337,7 @@ func (b *builder) dataFile(n *mountNode, tree Var) {
 		b.op(SysWrite, Slot(fd), Ref(&Data{Bytes: []byte(n.Data)}), Num(uint64(len(n.Data))))
 	}
 	b.op(SysClose, Slot(fd))
-	if n.own {
+	if plain {
 		return
 	}
 	b.op(SysOpenTree, Slot(b.scratch), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)

@@ -73,6 +73,7 @@ func decide(spec *Spec, create bool) (*Prepared, error) {
 		return nil, &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock.mode"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
 	}
 	facts.Stat(plan.SourcePaths(p)...)
+	facts.Stat(plan.TargetPaths(p, facts)...)
 
 	in := plan.Input{Policy: p, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
 	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
