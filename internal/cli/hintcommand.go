@@ -84,6 +84,7 @@ func (s *search) hidden(p string, err error) string {
 
 // hider is the hide entry that a path lies in, or nil.
 func (v *view) hider(p string) *place {
+	p = v.throughOwnLinks(p)
 	for i := range v.places {
 		pl := &v.places[i]
 		if pl.Kind == policy.Hide && !pl.skip && (pl.target == p || below(p, pl.target)) {
