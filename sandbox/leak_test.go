@@ -36,10 +36,25 @@ func takeCensus(t testing.TB) census {
 	return census{
 		processes: len(children(t, os.Getpid())),
 		mounts:    strings.Count(string(mounts), "\n"),
-		cgroups:   count("/sys/fs/cgroup/*/cloche-*") + count("/sys/fs/cgroup/*/*/cloche-*") + count("/sys/fs/cgroup/cloche-*"),
+		cgroups:   len(groupsOf(t, os.Getpid())),
 		fds:       count("/proc/self/fd/*"),
-		temp:      count(filepath.Join(os.TempDir(), "cloche*")),
+		temp:      count(filepath.Join(os.TempDir(), "*")),
 	}
+}
+
+// groupsOf lists the cgroups that a process has made: other tests run beside
+// these and make their own.
+func groupsOf(t testing.TB, pid int) []string {
+	t.Helper()
+	var list []string
+	for _, depth := range []string{"", "*/", "*/*/", "*/*/*/"} {
+		m, err := filepath.Glob(fmt.Sprintf("/sys/fs/cgroup/%scloche-%d-*", depth, pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, m...)
+	}
+	return list
 }
 
 // children lists the descendants' pids of a process.
@@ -145,13 +160,23 @@ func init() {
 	}
 }
 
+func init() {
+	helpers["once"] = func() {
+		if err := sandbox.Command(context.Background(), defaultsForHelper(), "true").Run(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+}
+
 // TestSupervisorKilled: whenever the supervisor is killed, nothing of its
-// sandbox lives on.
+// sandbox lives on, and the next run removes the cgroups that it left.
 func TestSupervisorKilled(t *testing.T) {
 	rounds := 40
 	if testing.Short() {
 		rounds = 8
 	}
+	var killed []int
 	for i := range rounds {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), role+"=supervisor")
@@ -177,12 +202,24 @@ func TestSupervisorKilled(t *testing.T) {
 		mine := marker(cmd.Process.Pid)
 		cmd.Process.Kill()
 		cmd.Wait()
+		killed = append(killed, cmd.Process.Pid)
 		deadline := time.Now().Add(5 * time.Second)
 		for alive(pid) || marked(mine) {
 			if time.Now().After(deadline) {
 				t.Fatalf("round %d: a process of the sandbox (pid 1 is %d) outlived its supervisor", i, pid)
 			}
 			time.Sleep(5 * time.Millisecond)
+		}
+	}
+
+	next := exec.Command("/proc/self/exe")
+	next.Env = append(os.Environ(), role+"=once")
+	if out, err := next.CombinedOutput(); err != nil {
+		t.Fatalf("the next run: %v\n%s", err, out)
+	}
+	for _, pid := range killed {
+		if left := groupsOf(t, pid); len(left) != 0 {
+			t.Errorf("the next run has left %q", left)
 		}
 	}
 }

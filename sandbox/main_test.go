@@ -32,15 +32,28 @@ func TestMain(m *testing.M) {
 		f()
 		os.Exit(0)
 	}
-	code := m.Run()
+	code := inOwnTemp(m.Run)
 	if code == 0 && os.Geteuid() == 0 {
 		code = asUser()
 	}
 	os.Exit(code)
 }
 
+// inOwnTemp runs the tests with a directory for temporary files that is theirs
+// alone, so that what is left in it is theirs too.
+func inOwnTemp(run func() int) int {
+	dir, err := os.MkdirTemp("", "cloche-sandbox-")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("TMPDIR", dir)
+	return run()
+}
+
 func asUser() int {
-	dir, err := os.MkdirTemp("/tmp", "cloche-sandbox-")
+	dir, err := os.MkdirTemp("/tmp", "cloche-sandbox-user-")
 	if err != nil {
 		fmt.Println(err)
 		return 1
