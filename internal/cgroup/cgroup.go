@@ -54,14 +54,19 @@ func (s set) String() string {
 	return strings.Join(names, ", ")
 }
 
-// Unavailable is a controller that this process may not use.
+// Unavailable is a controller that this process may not use, or a limit that
+// the kernel's controller was built without.
 type Unavailable struct {
 	Controller string // "memory"; several are joined by ", "
 	Cause      string
 	Remedy     string
+	Limit      string // by its name in policy.Limits.WhereAvailable; "": the controller as a whole
 }
 
 func (e *Unavailable) Error() string {
+	if e.Limit != "" {
+		return "limits." + e.Limit + ": " + e.Cause + "; " + e.Remedy
+	}
 	return "cgroup controller " + e.Controller + ": " + e.Cause + "; " + e.Remedy
 }
 

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/cloche-sandbox/cloche/policy"
 )
 
 // Layout is how cgroups are mounted here and where this process is in them.
@@ -114,22 +112,4 @@ func (l *Layout) String() string {
 		return "v2"
 	}
 	return "none"
-}
-
-// limitNames are the names that policy.Limits.WhereAvailable uses.
-func limitNames(lim *policy.Limits) []string {
-	var names []string
-	add := func(on bool, name string) {
-		if on {
-			names = append(names, name)
-		}
-	}
-	add(lim.Memory != 0, "memory")
-	add(lim.Swap != nil, "swap")
-	add(lim.CPUs != 0, "cpus")
-	add(lim.CPUWeight != 0, "cpu-weight")
-	add(lim.Pids != 0, "pids")
-	add(len(lim.IO) != 0, "io")
-	add(lim.Cpuset != "", "cpuset")
-	return names
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"path"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -116,15 +117,15 @@ func (w *writer) set(c Controller, setting, file, value string) {
 		return
 	}
 	d := w.g.dir(c)
-	if err := writeBelow(d.fd, file, value); err != nil {
+	if err := writeBelow(d.fd, file, value); err == unix.ENOENT {
+		w.err = lacks(strings.TrimPrefix(setting, "limits."), c, d.h)
+	} else if err != nil {
 		w.err = fmt.Errorf("%s: write %q to %s: %w: %s", setting, value, path.Join(d.dir, w.g.Name, file), err, whyRefused(err, file, d))
 	}
 }
 
 func whyRefused(err error, file string, d *groupDir) string {
 	switch err {
-	case unix.ENOENT:
-		return "this kernel has no such file; leave the limit out or list it in limits.where-available"
 	case unix.EACCES, unix.EPERM:
 		return "the file is not delegated to this user; chown it, or run as its owner"
 	case unix.EBUSY:

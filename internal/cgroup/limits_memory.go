@@ -7,8 +7,6 @@ import (
 	"path"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -22,7 +20,6 @@ func (w *writer) memory(l *policy.Limits) {
 		}
 		if l.Swap != nil {
 			w.set(Memory, "limits.swap", "memory.swap.max", strconv.FormatInt(int64(*l.Swap), 10))
-			w.explainSwap()
 		}
 		return
 	}
@@ -40,14 +37,6 @@ func (w *writer) memory(l *policy.Limits) {
 		return
 	}
 	w.set(Memory, "limits.swap", "memory.memsw.limit_in_bytes", strconv.FormatInt(both+int64(l.Memory), 10))
-	w.explainSwap()
-}
-
-// explainSwap names the kernel's setting when it is swap accounting that is missing.
-func (w *writer) explainSwap() {
-	if errors.Is(w.err, unix.ENOENT) {
-		w.err = noSwap(w.g.dir(Memory).h)
-	}
 }
 
 func (w *writer) fail(err error) {

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/cloche-sandbox/cloche/policy"
 )
 
 // place is where a group's directory goes in one hierarchy, and what for.
@@ -30,68 +28,12 @@ func (l *Layout) Available(controllers ...string) error {
 	for _, name := range controllers {
 		c, ok := byName(name)
 		if !ok {
-			return &Unavailable{name, "Cloche knows no cgroup controller of this name", "use memory, cpu, cpuacct, cpuset, pids, io or freezer"}
+			return &Unavailable{Controller: name, Cause: "Cloche knows no cgroup controller of this name", Remedy: "use memory, cpu, cpuacct, cpuset, pids, io or freezer"}
 		}
 		need |= 1 << c
 	}
 	_, err := l.places(need, l.parent)
 	return err
-}
-
-// Missing lists the limits, by the names of policy.Limits.WhereAvailable, that
-// this process can't have enforced. An error of Create says why.
-func (l *Layout) Missing(lim policy.Limits) []string {
-	var missing []string
-	for _, name := range limitNames(&lim) {
-		if l.check(name, &lim) != nil {
-			missing = append(missing, name)
-		}
-	}
-	return missing
-}
-
-// check tries one limit alone.
-func (l *Layout) check(name string, lim *policy.Limits) error {
-	c := Memory
-	switch name {
-	case "cpus", "cpu-weight":
-		c = CPU
-	case "pids":
-		c = Pids
-	case "io":
-		c = IO
-	case "cpuset":
-		c = Cpuset
-	}
-	places, err := l.places(1<<c, lim.Parent)
-	if err == nil && name == "swap" {
-		err = swapCounted(&places[0])
-	}
-	return err
-}
-
-// swapCounted reports a kernel that does not count swap. The files to look for
-// are missing in the root of cgroup2, where /proc/swaps has to do.
-func swapCounted(p *place) error {
-	probe := path.Join(p.dir, "memory.memsw.limit_in_bytes")
-	if p.h.Version == 2 {
-		probe = path.Join(p.h.Own, "memory.swap.max")
-		if unix.Access(path.Join(p.h.Own, "cgroup.type"), unix.F_OK) != nil {
-			probe = "/proc/swaps"
-		}
-	}
-	if unix.Access(probe, unix.F_OK) == nil {
-		return nil
-	}
-	return noSwap(p.h)
-}
-
-func noSwap(h *Hierarchy) error {
-	remedy := "leave limits.swap out, or boot with swapaccount=1"
-	if h.Version == 2 {
-		remedy = "leave limits.swap out, or use a kernel with CONFIG_SWAP"
-	}
-	return &Unavailable{"memory", "this kernel does not count swap, so limits.swap can't be enforced", remedy}
 }
 
 // places finds a directory for each hierarchy that the needed controllers are in.
@@ -145,9 +87,9 @@ func (l *Layout) places(need set, parent string) ([]place, error) {
 // absent explains controllers that no hierarchy has.
 func (l *Layout) absent(s set) error {
 	if len(l.Hierarchies) == 0 {
-		return &Unavailable{s.String(), "no cgroup file system is mounted here", "as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup"}
+		return &Unavailable{Controller: s.String(), Cause: "no cgroup file system is mounted here", Remedy: "as root: mount -t cgroup2 cgroup2 /sys/fs/cgroup"}
 	}
-	return &Unavailable{s.String(), "no mounted cgroup hierarchy has it", "look in /proc/cgroups whether the kernel has it and cgroup_disable= does not switch it off; on cgroup v1 mount it, such as with `mount -t cgroup -o " + s.String() + " cgroup /sys/fs/cgroup/" + s.String() + "`"}
+	return &Unavailable{Controller: s.String(), Cause: "no mounted cgroup hierarchy has it", Remedy: "look in /proc/cgroups whether the kernel has it and cgroup_disable= does not switch it off; on cgroup v1 mount it, such as with `mount -t cgroup -o " + s.String() + " cgroup /sys/fs/cgroup/" + s.String() + "`"}
 }
 
 // dirOf is the directory that a policy's limits.parent means in a hierarchy:

@@ -69,7 +69,7 @@ func (p *place) try2(dir string, mine bool) error {
 		return notPassedOn(absent, p.h, dir)
 	}
 	if !mine {
-		return &Unavailable{p.enable.String(), "cgroup " + dir + " does not pass it on to its children", "as root: echo +" + strings.ReplaceAll(p.enable.String(), ", ", " +") + " > " + dir + "/cgroup.subtree_control"}
+		return &Unavailable{Controller: p.enable.String(), Cause: "cgroup " + dir + " does not pass it on to its children", Remedy: "as root: echo +" + strings.ReplaceAll(p.enable.String(), ", ", " +") + " > " + dir + "/cgroup.subtree_control"}
 	}
 	if err := writable(path.Join(dir, "cgroup.subtree_control"), false); err != nil {
 		return err

@@ -1,9 +1,11 @@
 package supervise
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -11,34 +13,86 @@ import (
 // be enforced is refused, unless the policy itself says where-available: then a
 // note tells that it was left out. With create false nothing is made.
 func makeCgroup(spec *Spec, create bool) (*cgroup.Group, []string, error) {
-	p := spec.Policy
-	lim := p.Limits
-	needsCPU := p.Time.CPU > 0
-	if !cgroup.Needed(lim) && !needsCPU {
+	if !cgroup.Needed(spec.Policy.Limits) && spec.Policy.Time.CPU == 0 {
 		return nil, nil, nil
 	}
 	layout, err := cgroup.Detect()
 	if err != nil {
 		return nil, nil, err
 	}
-	var notes []string
-	for _, name := range layout.Missing(lim) {
-		if slices.Contains(lim.WhereAvailable, name) {
-			notes = append(notes, "limits."+name+": this user may not make a cgroup with that controller, and the policy says where-available: not limited")
-			drop(&lim, name)
-		}
-	}
-	if !cgroup.Needed(lim) && !needsCPU {
-		return nil, notes, nil
-	}
-	o := cgroup.Options{CPUTime: needsCPU, NoInit: !p.Init, DryRun: !create}
-	g, err := layout.Create(spec.Name, lim, o)
+	l := &limiter{policy: spec.Policy, layout: layout, limits: spec.Policy.Limits}
+	g, err := l.group(spec.Name, create)
 	if err != nil {
 		return nil, nil, err
 	}
-	return g, notes, nil
+	return g, l.notes, nil
 }
 
+// limiter finds out which limits of a policy this host can enforce.
+type limiter struct {
+	policy *policy.Policy
+	layout *cgroup.Layout
+	limits policy.Limits // without those that were left out
+	notes  []string
+}
+
+func (l *limiter) group(name string, create bool) (*cgroup.Group, error) {
+	for _, missing := range l.layout.Missing(l.limits) {
+		if err := l.leaveOut(missing, l.layout.Check(missing, &l.limits)); err != nil {
+			return nil, err
+		}
+	}
+	o := cgroup.Options{CPUTime: l.policy.Time.CPU > 0, NoInit: !l.policy.Init, DryRun: !create}
+	for cgroup.Needed(l.limits) || o.CPUTime {
+		g, err := l.layout.Create(name, l.limits, o)
+		if err == nil {
+			l.notes = append(l.notes, g.Notes...)
+			return g, nil
+		}
+		var u *cgroup.Unavailable
+		switch {
+		case errors.As(err, &u) && u.Limit != "":
+			// Only the attempt could tell.
+			if err := l.leaveOut(u.Limit, err); err != nil {
+				return nil, err
+			}
+			continue
+		case o.CPUTime:
+			if why := l.layout.Check("cpu-time", &l.limits); why != nil {
+				return nil, l.refuse("time.cpu", why)
+			}
+		}
+		return nil, err
+	}
+	return nil, nil
+}
+
+// leaveOut goes on without a limit that can't be had, where the policy says so.
+func (l *limiter) leaveOut(name string, why error) error {
+	if !slices.Contains(l.limits.WhereAvailable, name) {
+		return l.refuse("limits."+name, why)
+	}
+	cause := why.Error()
+	var u *cgroup.Unavailable
+	if errors.As(why, &u) {
+		cause = u.Cause
+	}
+	l.notes = append(l.notes, "limits."+name+": "+cause+"; the policy says where-available: not limited")
+	drop(&l.limits, name)
+	return nil
+}
+
+// refuse names the setting, who asked for it, and what would help.
+func (l *limiter) refuse(setting string, why error) error {
+	e := &plan.Error{Setting: setting, Origin: l.policy.Origins[setting], Why: why.Error()}
+	var u *cgroup.Unavailable
+	if errors.As(why, &u) {
+		e.Why, e.Fix = u.Cause, u.Remedy
+	}
+	return e
+}
+
+// drop takes one limit out; those of the same controller stay.
 func drop(l *policy.Limits, name string) {
 	switch name {
 	case "memory":
@@ -46,7 +100,9 @@ func drop(l *policy.Limits, name string) {
 	case "swap":
 		l.Swap = nil
 	case "cpus":
-		l.CPUs, l.CPUWeight = 0, 0
+		l.CPUs = 0
+	case "cpu-weight":
+		l.CPUWeight = 0
 	case "pids":
 		l.Pids = 0
 	case "io":
