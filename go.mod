@@ -2,6 +2,13 @@ module github.com/cloche-sandbox/cloche
 
 go 1.26.0
 
+// How many processors a cgroup leaves to a program that is gone in three
+// milliseconds is not worth reading the mount table at its start.
+godebug (
+	containermaxprocs=0
+	updatemaxprocs=0
+)
+
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
 	github.com/containerd/console v1.0.5 // indirect

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/sandbox"
+)
+
+// memory measures the processes that stay while a command runs: pid 1 of the
+// sandbox, and the program beside it where a limit needs one. Pid 1 is
+// undumpable, so only root may read more of it than its size.
+func memory() ([]Memory, error) {
+	var list []Memory
+	p, ok := policy.Builtin("default")
+	if !ok {
+		return nil, fmt.Errorf("no default profile")
+	}
+	p.Env = policy.Env{}
+	c := sandbox.Command(context.Background(), p, "/bin/cat")
+	c.Env = []string{"PATH=/usr/bin:/bin"}
+	in, err := c.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	m, err := rollup("init in the sandbox (pid 1)", c.PID())
+	in.Close()
+	c.Wait()
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, m)
+
+	root, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(filepath.Join(root, "bin", "cloche"), "run", "--wall-time", "1m", "--", "/bin/sh", "-c", "echo started; cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	bufio.NewReader(stdout).ReadString('\n')
+	m, err = rollup("supervisor (cloche run --wall-time)", cmd.Process.Pid)
+	stdin.Close()
+	if werr := cmd.Wait(); err == nil {
+		err = werr
+	}
+	return append(list, m), err
+}
+
+// rollup reads proc_pid_smaps_rollup(5), or statm where that is refused.
+func rollup(name string, pid int) (Memory, error) {
+	m := Memory{Name: name, PrivateDirty: -1}
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		if data, err = os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid)); err != nil {
+			return m, err
+		}
+		pages, err := strconv.Atoi(strings.Fields(string(data))[1])
+		m.RSS = pages * os.Getpagesize() / 1024
+		return m, err
+	}
+	for line := range strings.Lines(string(data)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		switch f[0] {
+		case "Rss:":
+			m.RSS, err = strconv.Atoi(f[1])
+		case "Private_Dirty:":
+			m.PrivateDirty, err = strconv.Atoi(f[1])
+		}
+		if err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+// judgeMemory adds the goals about memory, as far as it could be read.
+func (r *Report) judgeMemory() {
+	for i, limit := range [][2]int{{40, 8}, {6 << 10, -1}} {
+		m := r.Memory[i]
+		r.Goals = append(r.Goals, Goal{Name: m.Name + ", RSS KiB", Limit: float64(limit[0]), Got: float64(m.RSS), Met: m.RSS <= limit[0]})
+		if limit[1] >= 0 && m.PrivateDirty >= 0 {
+			r.Goals = append(r.Goals, Goal{Name: m.Name + ", private dirty KiB", Limit: float64(limit[1]), Got: float64(m.PrivateDirty), Met: m.PrivateDirty <= limit[1]})
+		}
+	}
+}
