@@ -287,6 +287,23 @@ func TestDryRun(t *testing.T) {
 	}
 }
 
+// TestNotes: what v1 can't hold exactly is told, before anything is made too.
+func TestNotes(t *testing.T) {
+	swap := policy.Size(0)
+	lim := policy.Limits{Memory: 1 << 20, Swap: &swap, Pids: 1, IO: []policy.IOLimit{{Device: "/", ReadBPS: 1}, {Device: "/dev/null", ReadBPS: 1}}}
+	g, err := fakeV1(t).Create("", lim, Options{DryRun: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(g.Notes) != 2 || !strings.HasPrefix(g.Notes[0], "limits.swap: ") || !strings.HasPrefix(g.Notes[1], "limits.io: ") {
+		t.Errorf("v1: %q", g.Notes)
+	}
+	g, err = fakeV2(t, "", map[string]map[string]string{"": rootFiles(all)}).Create("", lim, Options{DryRun: true})
+	if err != nil || len(g.Notes) != 0 {
+		t.Errorf("v2: %q, %v", g.Notes, err)
+	}
+}
+
 func TestWholeDisk(t *testing.T) {
 	sys := t.TempDir()
 	disk := filepath.Join(sys, "devices/sda")

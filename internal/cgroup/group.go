@@ -16,7 +16,8 @@ import (
 // for Remove, which comes last.
 type Group struct {
 	Name string
-	// Notes says in words where a limit holds less than its name promises here.
+	// Notes says in words where a limit holds less here than its name promises,
+	// a line each, after a dry run as well.
 	Notes []string
 
 	layout  *Layout
@@ -94,6 +95,7 @@ func (l *Layout) Create(name string, lim policy.Limits, o Options) (*Group, erro
 			}
 		}
 	}
+	g.note(&lim)
 	if o.DryRun {
 		g.pretend()
 		return g, nil

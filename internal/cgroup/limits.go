@@ -73,6 +73,23 @@ func quota(cpus float64) (quota, period int64) {
 	return max(1000, int64(math.Round(cpus*float64(period)))), period
 }
 
+// What limits of v1 are not.
+const (
+	noteBuffered = "limits.io: cgroup v1 sees only reads and writes that bypass the page cache (O_DIRECT); writes that the kernel flushes later are not limited"
+	noteSwap     = "limits.swap: cgroup v1 limits memory and swap together, so what the command leaves of its memory it may use as swap"
+)
+
+// note tells which limits hold less here than they promise; a dry run knows it too.
+func (g *Group) note(l *policy.Limits) {
+	v1 := func(c Controller) bool { return g.by[c] >= 0 && g.dirs[g.by[c]].h.Version == 1 }
+	if l.Swap != nil && v1(Memory) {
+		g.Notes = append(g.Notes, noteSwap)
+	}
+	if len(l.IO) != 0 && v1(IO) {
+		g.Notes = append(g.Notes, noteBuffered)
+	}
+}
+
 // limit writes all limits.
 func (g *Group) limit(l *policy.Limits, o Options) error {
 	w := &writer{g: g}

@@ -11,9 +11,6 @@ import (
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
-// noteBuffered is what io limits of v1 are not.
-const noteBuffered = "limits.io: cgroup v1 sees only reads and writes that bypass the page cache (O_DIRECT); writes that the kernel flushes later are not limited"
-
 // io writes the limits of one block device.
 func (w *writer) io(l *policy.IOLimit) {
 	if w.err != nil {
@@ -46,12 +43,8 @@ func (w *writer) io(l *policy.IOLimit) {
 			w.set(IO, "limits.io", r.v1, dev+" "+strconv.FormatInt(r.n, 10))
 		}
 	}
-	if v2 {
-		if line != dev {
-			w.set(IO, "limits.io", "io.max", line)
-		}
-	} else if len(w.g.Notes) == 0 {
-		w.g.Notes = append(w.g.Notes, noteBuffered)
+	if v2 && line != dev {
+		w.set(IO, "limits.io", "io.max", line)
 	}
 }
 

@@ -45,22 +45,11 @@ func showPlan(inv *invocation, out io.Writer) error {
 			Plan   *plan.Plan `json:"plan"`
 		}{string(policy.Format(p)), p.Notes, pr.Plan})
 	}
-	if err := showPolicy(out, p); err != nil {
+	// What Expand had to say is among the plan's notes.
+	if _, err := out.Write(policy.Format(p)); err != nil {
 		return err
 	}
 	return pr.Plan.WriteText(out)
-}
-
-// showPolicy writes a policy as TOML, with what Expand had to say about it.
-func showPolicy(out io.Writer, p *policy.Policy) error {
-	text := policy.Format(p)
-	for _, n := range p.Notes {
-		text = append(text, "\n# note: "...)
-		text = appendPlain(text, n)
-		text = append(text, '\n')
-	}
-	_, err := out.Write(text)
-	return err
 }
 
 // terminalStreams are those of stdin, stdout and stderr that would be a

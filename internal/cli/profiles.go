@@ -54,5 +54,6 @@ func showProfile(out io.Writer, name string, asJSON bool) error {
 	if asJSON {
 		return writeJSON(out, profile{name, p.Description, string(policy.Format(p))})
 	}
-	return showPolicy(out, p)
+	_, err := out.Write(policy.Format(p))
+	return err
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
 )
 
 // works runs a sandbox with flags and reports whether that is possible here, and
@@ -40,6 +42,13 @@ func condition(name string) (bool, error) {
 	case "userns":
 		ok, _ := sandboxWorks()
 		return ok, nil
+	case "cgroup1":
+		l, err := cgroup.Detect()
+		return err == nil && (l.String() == "v1" || l.String() == "hybrid"), nil
+	case "disk":
+		var st unix.Stat_t
+		err := unix.Stat(os.TempDir(), &st)
+		return err == nil && unix.Major(st.Dev) != 0, nil
 	case "landlock":
 		_, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 		return e == 0, nil
