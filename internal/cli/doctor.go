@@ -13,10 +13,12 @@ import (
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
-// Doctor is `cloche doctor`.
-func Doctor(asJSON bool) error {
-	rows := append(host.Doctor(context.Background()), cgroupRows()...)
-	rows = append(rows, completeSandbox())
+// Doctor is `cloche doctor`. manager is systemd's row: it speaks D-Bus, which
+// `cloche run` should not have to initialise, so it comes from package tree.
+func Doctor(asJSON bool, manager func(context.Context) host.Row) error {
+	ctx := context.Background()
+	rows := append(host.Doctor(ctx), cgroupRows()...)
+	rows = append(rows, manager(ctx), completeSandbox())
 	var err error
 	if asJSON {
 		err = writeJSON(os.Stdout, rows)

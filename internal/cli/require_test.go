@@ -42,6 +42,9 @@ func condition(name string) (bool, error) {
 	case "userns":
 		ok, _ := sandboxWorks()
 		return ok, nil
+	case "systemd":
+		_, err := os.Stat("/run/systemd/system")
+		return err == nil, nil
 	case "cgroup1":
 		l, err := cgroup.Detect()
 		return err == nil && (l.String() == "v1" || l.String() == "hybrid"), nil

@@ -67,15 +67,24 @@ func (a address) dial(ctx context.Context) (*dbus.Conn, error) {
 
 // unavailable tells a machine without systemd from a session without manager.
 func unavailable(err error) *cgroup.Unavailable {
+	_, serr := os.Stat("/run/systemd/system") // sd_booted(3)
+	return inWords(err, serr == nil, os.Geteuid())
+}
+
+func inWords(err error, booted bool, uid int) *cgroup.Unavailable {
 	u := &cgroup.Unavailable{Controller: "any"}
 	why := strings.ReplaceAll(err.Error(), "\n", ", ")
-	if _, serr := os.Stat("/run/systemd/system"); serr != nil {
+	switch {
+	case !booted:
 		u.Cause = "systemd does not run this machine, so nobody hands out cgroups"
 		u.Remedy = "have root make a cgroup directory, chown it to you, start you in it, and name it with limits.parent"
-		return u
+	case uid == 0:
+		u.Cause = "systemd's manager can't be reached (" + why + ")"
+		u.Remedy = "look in `systemctl status`; in a container start the sandbox from its host, or name a cgroup directory with limits.parent"
+	default:
+		u.Cause = "systemd's user manager can't be reached (" + why + ")"
+		u.Remedy = "log in again through PAM, or as root: loginctl enable-linger " + strconv.Itoa(uid)
 	}
-	u.Cause = "systemd's user manager can't be reached (" + why + ")"
-	u.Remedy = "log in again through PAM, or as root: loginctl enable-linger " + strconv.Itoa(os.Geteuid())
 	return u
 }
 
@@ -87,22 +96,37 @@ func Doctor(ctx context.Context) host.Row {
 func doctor(ctx context.Context, dial dialer) host.Row {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	r := host.Row{Group: "limits", Name: "systemd's user manager", Status: host.Missing}
-	if os.Geteuid() == 0 {
-		r.Name = "systemd's manager"
-	}
 	conn, err := dial(ctx)
 	if err != nil {
-		u := unavailable(err)
-		r.Cause, r.Remedy = u.Cause+"; only limits of a user who may make no cgroup need it", u.Remedy
-		return r
+		return missing(unavailable(err), os.Geteuid())
 	}
 	defer conn.Close()
 	version, err := conn.GetManagerProperty("Version")
 	if err != nil {
-		r.Cause, r.Remedy = "systemd's manager does not answer: "+err.Error(), "look in `journalctl --user -n 20`"
-		return r
+		return missing(&cgroup.Unavailable{
+			Cause:  "systemd's manager does not answer: " + strings.ReplaceAll(err.Error(), "\n", ", "),
+			Remedy: "look in `journalctl --user -n 20`",
+		}, os.Geteuid())
 	}
+	r := row(os.Geteuid())
 	r.Status, r.Detail = host.Works, "version "+strings.Trim(version, `"`)
+	return r
+}
+
+func row(uid int) host.Row {
+	r := host.Row{Group: "limits", Name: "systemd's user manager", Status: host.Missing}
+	if uid == 0 {
+		r.Name = "systemd's manager"
+	}
+	return r
+}
+
+// missing is the row of a manager that is out of reach, with who would miss it.
+func missing(u *cgroup.Unavailable, uid int) host.Row {
+	r := row(uid)
+	r.Cause, r.Remedy = u.Cause+"; only a user who may make no cgroup needs it", u.Remedy
+	if uid == 0 {
+		r.Cause, r.Remedy = u.Cause, "none is needed: root makes its cgroups itself"
+	}
 	return r
 }

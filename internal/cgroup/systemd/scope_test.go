@@ -183,6 +183,46 @@ func TestNoSystemd(t *testing.T) {
 	}
 }
 
+// TestRowWithoutBus: the text of the row, for root and for others, with systemd
+// and without.
+func TestRowWithoutBus(t *testing.T) {
+	dir := t.TempDir()
+	_, err := first(context.Background(), address{path.Join(dir, "private"), false}, address{path.Join(dir, "bus"), true})
+	if err == nil {
+		t.Fatal("a socket that does not exist was reached")
+	}
+	no := func(name string) string {
+		return "dial unix " + path.Join(dir, name) + ": connect: no such file or directory"
+	}
+	for _, c := range []struct {
+		booted              bool
+		uid                 int
+		name, cause, remedy string
+	}{
+		{
+			true, 1000, "systemd's user manager",
+			"systemd's user manager can't be reached (" + path.Join(dir, "private") + ": " + no("private") + ", " + path.Join(dir, "bus") + ": " + no("bus") + "); only a user who may make no cgroup needs it",
+			"log in again through PAM, or as root: loginctl enable-linger 1000",
+		},
+		{
+			false, 1000, "systemd's user manager",
+			"systemd does not run this machine, so nobody hands out cgroups; only a user who may make no cgroup needs it",
+			"have root make a cgroup directory, chown it to you, start you in it, and name it with limits.parent",
+		},
+		{
+			false, 0, "systemd's manager",
+			"systemd does not run this machine, so nobody hands out cgroups",
+			"none is needed: root makes its cgroups itself",
+		},
+	} {
+		r := missing(inWords(err, c.booted, c.uid), c.uid)
+		want := host.Row{Group: "limits", Name: c.name, Status: host.Missing, Cause: c.cause, Remedy: c.remedy}
+		if r != want {
+			t.Errorf("systemd: %v, uid %d:\n%+v, want\n%+v", c.booted, c.uid, r, want)
+		}
+	}
+}
+
 func TestDoctor(t *testing.T) {
 	if r := doctor(context.Background(), serve(t, &manager{})); r.Status != host.Works || r.Detail != "version 999" {
 		t.Errorf("%+v", r)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloche-sandbox/cloche/internal/cgroup/systemd"
 	"github.com/cloche-sandbox/cloche/internal/cli"
 	"github.com/cloche-sandbox/cloche/policy"
 )
@@ -84,7 +85,7 @@ func doctorCommand() *cobra.Command {
 			"tells the cause and the remedy. The exit status is 1 when something is missing without which the\n" +
 			"default profile can't be carried out.",
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error { return cli.Doctor(asJSON) },
+		RunE: func(*cobra.Command, []string) error { return cli.Doctor(asJSON, systemd.Doctor) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
