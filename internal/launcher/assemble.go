@@ -100,7 +100,7 @@ type placed struct {
 }
 
 // zeroed reports whether d needs no bytes in the file.
-func zeroed(d *plan.Data) bool { return d.Bytes == nil && len(d.Relocs) == 0 }
+func zeroed(d *plan.Data) bool { return d.Bytes == nil && d.CString == "" && len(d.Relocs) == 0 }
 
 // collect finds the data that the operations reach.
 func (a *assembler) collect() error {
@@ -148,7 +148,7 @@ func malformed(d *plan.Data) string {
 	switch {
 	case d.Section > plan.ResidentRW:
 		return "has data in no section"
-	case d.Align < 0 || d.Align&(d.Align-1) != 0 || d.Align > segmentAlign:
+	case d.Align&(d.Align-1) != 0 || d.Align > segmentAlign:
 		return "has data of an impossible alignment"
 	}
 	for i := range d.Relocs {
@@ -171,7 +171,7 @@ func (a *assembler) place(textLen int) error {
 			if d.Section != s || zeroed(d) != zero {
 				continue
 			}
-			at = align(at, max(d.Align, 1))
+			at = align(at, max(int(d.Align), 1))
 			a.placed[i].at = at
 			// No sum overflows: one byte too many is as bad as all of them.
 			at = min(at+min(d.Len(), maxImage), maxImage+1)

@@ -39,6 +39,7 @@ func (a *assembler) encode() error {
 			continue
 		}
 		copy(im.ELF[p.at:], p.data.Bytes)
+		copy(im.ELF[p.at:], p.data.CString)
 		for j := range p.data.Relocs {
 			r := &p.data.Relocs[j]
 			binary.LittleEndian.PutUint64(im.ELF[p.at+r.Off:], a.address(relocs[0])+uint64(r.Add))

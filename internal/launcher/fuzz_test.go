@@ -51,7 +51,7 @@ func (f *fuzzReader) data(wild bool) []*plan.Data {
 		}
 		if wild {
 			list[i].Section = plan.Section(f.n(6))
-			list[i].Align = int(int8(f.byte()))
+			list[i].Align = uint32(int8(f.byte()))
 			if f.n(8) == 0 {
 				list[i].Size = int(f.uint64())
 			}

@@ -13,7 +13,8 @@ type builder struct {
 	in       *Input
 	policy   *policy.Policy
 	p        *Plan
-	args     []Arg // one array for the arguments of many operations
+	args     []Arg  // one array for the arguments of many operations
+	spare    []Data // and one for their data
 	step     int
 	labels   Label
 	vars     Var
@@ -68,10 +69,9 @@ func newBuilder(in *Input) *builder {
 		p: &Plan{
 			GOARCH: in.Facts.GOARCH,
 			Policy: in.Policy,
-			Ops:    make([]Op, 0, 400),
+			Ops:    make([]Op, 0, 260+20*len(in.Policy.Mounts)),
 			Steps:  make([]Step, 0, 64),
 		},
-		args: make([]Arg, 0, 1024),
 		vars: FirstFreeVar,
 	}
 	b.p.VarNames = append(b.p.VarNames, "", "ops", "entry", "argc", "argv", "envp", "failed", "errno", "handler")
@@ -139,6 +139,9 @@ type opRef struct {
 // op adds an operation. Without more said, its result is dropped, an error is
 // fatal, and the next operation follows.
 func (b *builder) op(call Call, args ...Arg) opRef {
+	if len(b.args)+len(args) > cap(b.args) {
+		b.args = make([]Arg, 0, 512) // the operations keep the old one
+	}
 	n := len(b.args)
 	b.args = append(b.args, args...)
 	b.p.Ops = append(b.p.Ops, Op{
@@ -199,18 +202,47 @@ func (b *builder) unlessEqual(a Arg, mask uint64, c Arg, l Label) {
 
 // str is a NUL-terminated string.
 func (b *builder) str(s string) Arg {
-	d := &Data{Bytes: make([]byte, len(s)+1)}
-	copy(d.Bytes, s)
+	if s == "" {
+		return Ref(emptyString)
+	}
+	d := b.data()
+	d.CString = s
 	return Ref(d)
 }
 
+var emptyString = &Data{Bytes: []byte{0}}
+
+// data is a new Data; they are made a few dozen at a time.
+func (b *builder) data() *Data {
+	if len(b.spare) == 0 {
+		b.spare = make([]Data, 64)
+	}
+	d := &b.spare[0]
+	b.spare = b.spare[1:]
+	return d
+}
+
+// words is a structure of eight-byte fields with a text that is made when it is read.
+func (b *builder) words(show func(*Data) string, w ...uint64) *Data {
+	d := b.data()
+	d.Bytes, d.Align, d.Show = wordBytes(w), 8, show
+	return d
+}
+
+func wordBytes(w []uint64) []byte {
+	bytes := make([]byte, 8*len(w))
+	for i, v := range w {
+		binary.LittleEndian.PutUint64(bytes[8*i:], v)
+	}
+	return bytes
+}
+
+// word is the i-th eight-byte field of d.
+func (d *Data) word(i int) uint64 { return binary.LittleEndian.Uint64(d.Bytes[8*i:]) }
+
 // words is a structure of eight-byte fields.
 func words(text string, w ...uint64) *Data {
-	d := &Data{Bytes: make([]byte, 8*len(w)), Align: 8, Text: text}
-	for i, v := range w {
-		binary.LittleEndian.PutUint64(d.Bytes[8*i:], v)
-	}
-	return d
+	return &Data{Bytes: wordBytes(w), Align: 8, Text: text}
 }
 
 // buffer is zeroed memory for set-up.

@@ -29,7 +29,7 @@ func (b *builder) command() {
 		b.begin(Step{Process: Init, Name: "fork"})
 		flags := []Const{cSigchld}
 		if !b.policy.Unshare.Time {
-			flags = []Const{{"CLONE_VM", unix.CLONE_VM}, {"CLONE_VFORK", unix.CLONE_VFORK}, cSigchld}
+			flags = []Const{cCloneVM, cCloneVfork, cSigchld}
 		}
 		b.op(SysClone, Flags(flags...), null, null, null, null).to(b.child)
 		b.unlessEqual(Slot(b.child), ^uint64(0), Num(0), b.parent)

@@ -80,5 +80,5 @@ func (b *builder) exec() {
 
 // errnoArg is a failed system call's result.
 func errnoArg(name string, e unix.Errno) Arg {
-	return Arg{value: uint64(-int64(e)), names: []Const{{"-" + name, uint64(-int64(e))}}}
+	return Arg{value: uint64(-int64(e)), name: "-" + name}
 }

@@ -119,9 +119,9 @@ func (b *builder) wait() {
 	}
 
 	b.mark(reap)
-	options := Flags(Const{"WNOHANG", unix.WNOHANG})
+	options := Flags(cWnohang)
 	if b.in.HasTerminal() {
-		options = Flags(Const{"WNOHANG", unix.WNOHANG}, Const{"WUNTRACED", unix.WUNTRACED})
+		options = Flags(cWnohang, cWuntraced)
 	}
 	b.op(SysWait4, Int(-1), Ref(status), options, null).to(n).orElse(loop)
 	b.ifEqual(Slot(n), ^uint64(0), Num(0), loop)

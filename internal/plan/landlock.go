@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"encoding/binary"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/policy"
@@ -178,12 +176,17 @@ func (b *builder) landlockRules() []landlockPath {
 
 func (b *builder) landlockRule(rules Var, path string, access uint64) {
 	fd := b.tmp("beneath")
-	beneath := &Data{Section: SetupRW, Bytes: make([]byte, 12), Align: 8, Text: "{allowed_access=" + landlockText(access) + ", parent_fd=$beneath}"}
-	binary.LittleEndian.PutUint64(beneath.Bytes, access)
+	beneath := b.words(showBeneath, access, 0)
+	beneath.Section = SetupRW
 	b.op(SysOpenat, atFDCWD, b.str(path), Flags(cPath, cCloexec)).to(fd)
 	b.op(Store, RefAt(beneath, 8), Slot(fd), Num(4))
 	b.op(SysLandlockAddRule, Slot(rules), named("LANDLOCK_RULE_PATH_BENEATH", unix.LANDLOCK_RULE_PATH_BENEATH), Ref(beneath), Num(0))
 	b.op(SysClose, Slot(fd))
+}
+
+// showBeneath is a struct landlock_path_beneath_attr.
+func showBeneath(d *Data) string {
+	return "{allowed_access=" + landlockText(d.word(0)) + ", parent_fd=$beneath}"
 }
 
 // landlockText says rights as a person would.

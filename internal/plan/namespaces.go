@@ -31,26 +31,26 @@ func (b *builder) launcher() {
 	b.begin(Step{Process: Launcher, Name: "namespaces", Kind: KindClone, Origin: b.policy.Origins["namespaces.unshare"]})
 	var flags []Const
 	if b.supervised() {
-		flags = append(flags, Const{"CLONE_PARENT", unix.CLONE_PARENT})
+		flags = append(flags, cCloneParent)
 	} else {
 		b.makeCgroup()
 	}
-	add := func(on bool, name string, v uint64) {
+	add := func(on bool, c Const) {
 		if on {
-			flags = append(flags, Const{name, v})
+			flags = append(flags, c)
 		}
 	}
-	add(ns.User, "CLONE_NEWUSER", unix.CLONE_NEWUSER)
-	add(ns.Mount, "CLONE_NEWNS", unix.CLONE_NEWNS)
-	add(ns.PID, "CLONE_NEWPID", unix.CLONE_NEWPID)
-	add(ns.IPC, "CLONE_NEWIPC", unix.CLONE_NEWIPC)
-	add(ns.UTS, "CLONE_NEWUTS", unix.CLONE_NEWUTS)
+	add(ns.User, cNewUser)
+	add(ns.Mount, cNewNS)
+	add(ns.PID, cNewPID)
+	add(ns.IPC, cNewIPC)
+	add(ns.UTS, cNewUTS)
 
 	pid := b.newVar("init")
 	inside := b.label()
 	if b.in.CgroupFD >= 0 {
 		// Linux 5.7: born in its cgroup, with no attach afterwards.
-		f := Flags(append(flags, Const{"CLONE_INTO_CGROUP", unix.CLONE_INTO_CGROUP})...)
+		f := Flags(append(flags, cCloneIntoCgroup)...)
 		args := words("{flags="+f.String()+", cgroup=…}", f.value, 0, 0, 0, 0, 0, 0, 0, 0, 0, uint64(b.in.CgroupFD))
 		b.op(SysClone3, Ref(args), Num(88)).to(pid)
 	} else {

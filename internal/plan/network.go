@@ -18,7 +18,7 @@ func (b *builder) startNetwork() {
 	b.netns, b.netMaker = b.newVar("netns"), b.newVar("maker")
 	fd, on := b.tmp("socket"), b.label()
 	b.op(SysOpenat, atFDCWD, b.str("/proc"), Flags(cPath, cCloexec), Num(0)).to(b.netns)
-	b.op(SysClone, Flags(Const{"CLONE_FILES", unix.CLONE_FILES}, cSigchld), null, null, null, null).to(b.netMaker)
+	b.op(SysClone, Flags(cCloneFiles, cSigchld), null, null, null, null).to(b.netMaker)
 	b.unlessEqual(Slot(b.netMaker), ^uint64(0), Num(0), on)
 
 	b.begin(Step{Process: Network, Name: "network namespace", Kind: KindClone, Origin: b.policy.Origins["network.mode"]})
@@ -42,7 +42,7 @@ func (b *builder) loopback() {
 	copy(ifreq.Bytes, "lo")
 	ifreq.Bytes[16] = unix.IFF_UP | unix.IFF_RUNNING
 	fd := b.tmp("socket")
-	b.op(SysSocket, named("AF_INET", unix.AF_INET), Flags(Const{"SOCK_DGRAM", unix.SOCK_DGRAM}, Const{"SOCK_CLOEXEC", unix.SOCK_CLOEXEC}), Num(0)).to(fd)
+	b.op(SysSocket, named("AF_INET", unix.AF_INET), Flags(cSockDgram, cSockCloexec), Num(0)).to(fd)
 	b.op(SysIoctl, Slot(fd), named("SIOCSIFFLAGS", unix.SIOCSIFFLAGS), Ref(ifreq))
 	b.op(SysClose, Slot(fd))
 }

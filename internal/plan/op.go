@@ -54,20 +54,14 @@ type Op struct {
 	Resident bool  // still needed when set-up is over: part of pid 1's loop
 }
 
-// Const is a named constant, so that a plan reads as strace would print it.
-type Const struct {
-	Name  string
-	Value uint64
-}
-
 // Arg is one argument of an operation.
 type Arg struct {
 	kind  argKind
+	flags [11]Const // what the number is the bitwise or of; ends with a 0
+	off   uint32
 	value uint64
 	data  *Data
-	off   uint32
-	names []Const
-	label Label
+	name  string // of a number that is one constant
 }
 
 type argKind uint8
@@ -78,6 +72,7 @@ const (
 	argData
 	argLabel
 	argRegion
+	argMode
 )
 
 // Num is a plain number.
@@ -86,11 +81,11 @@ func Num(v uint64) Arg { return Arg{value: v} }
 // Int is a plain number that may be negative, such as AT_FDCWD or a signal target.
 func Int(v int64) Arg { return Arg{value: uint64(v)} }
 
-// Flags is the bitwise or of named constants.
-func Flags(c ...Const) Arg {
-	a := Arg{names: c}
-	for i := range c {
-		a.value |= c[i].Value
+// Flags is the bitwise or of named constants, at most as many as an Arg holds.
+func Flags(c ...Const) (a Arg) {
+	copy(a.flags[:], c)
+	for _, f := range c {
+		a.value |= constants[f].value
 	}
 	return a
 }
@@ -105,7 +100,7 @@ func Ref(d *Data) Arg { return Arg{kind: argData, data: d} }
 func RefAt(d *Data, off int) Arg { return Arg{kind: argData, data: d, off: uint32(off)} }
 
 // Target is the index of the operation that l marks, as a number.
-func Target(l Label) Arg { return Arg{kind: argLabel, label: l} }
+func Target(l Label) Arg { return Arg{kind: argLabel, value: uint64(l)} }
 
 // Region is a number that only the assembler knows: where the part of the image
 // lies that is not needed once set-up is over.
@@ -131,7 +126,7 @@ func (a Arg) IsVar() (Var, bool) { return Var(a.value), a.kind == argVar }
 func (a Arg) IsData() (*Data, uint32, bool) { return a.data, a.off, a.kind == argData }
 
 // IsTarget reports whether the argument is an operation's index.
-func (a Arg) IsTarget() (Label, bool) { return a.label, a.kind == argLabel }
+func (a Arg) IsTarget() (Label, bool) { return Label(a.value), a.kind == argLabel }
 
 // IsRegion reports whether the argument is a number of the image's layout.
 func (a Arg) IsRegion() (Region, bool) { return Region(a.value), a.kind == argRegion }
@@ -154,11 +149,13 @@ const (
 // Data is a run of bytes in the image.
 type Data struct {
 	Section Section
-	Bytes   []byte  // initial content; nil with Size > 0 is zeroes
-	Size    int     // length when larger than Bytes
-	Align   int     // 0 is 1
-	Relocs  []Reloc // addresses of other Data, filled in by the assembler
-	Text    string  // as strace would print it; empty: Bytes as a quoted string
+	Align   uint32 // 0 is 1
+	Size    int    // length when larger than the content
+	Bytes   []byte // initial content; nil with Size > 0 is zeroes
+	CString string // initial content instead of Bytes: a string that is not empty, and its NUL
+	Relocs  []Reloc
+	Text    string             // as strace would print it; empty: Show's, else the content as a quoted string
+	Show    func(*Data) string // makes the text when somebody reads it
 }
 
 // Reloc puts the address of To+Add as eight bytes at Off.
@@ -169,4 +166,9 @@ type Reloc struct {
 }
 
 // Len is the number of bytes d takes in the image.
-func (d *Data) Len() int { return max(len(d.Bytes), d.Size) }
+func (d *Data) Len() int {
+	if d.CString != "" {
+		return max(len(d.CString)+1, d.Size)
+	}
+	return max(len(d.Bytes), d.Size)
+}

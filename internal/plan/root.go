@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"encoding/binary"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -226,12 +225,32 @@ func (b *builder) sameFile(fd Var, n *mountNode) {
 		return // made for another machine: there is nothing to compare with
 	}
 	b.statxOf(fd)
-	ino := words("{ino="+strconv.FormatUint(n.fact.Ino, 10)+"}", n.fact.Ino)
+	ino := b.words(showIno, n.fact.Ino)
 	b.op(Compare, RefAt(b.statx, statxIno), Ref(ino), Num(8))
-	dev := &Data{Bytes: make([]byte, 8), Text: "{dev=" + strconv.FormatUint(uint64(n.fact.DevMajor), 10) + ":" + strconv.FormatUint(uint64(n.fact.DevMinor), 10) + "}"}
-	binary.LittleEndian.PutUint32(dev.Bytes, n.fact.DevMajor)
-	binary.LittleEndian.PutUint32(dev.Bytes[4:], n.fact.DevMinor)
+	dev := b.words(showDev, uint64(n.fact.DevMajor)|uint64(n.fact.DevMinor)<<32)
 	b.op(Compare, RefAt(b.statx, statxDev), Ref(dev), Num(8))
+}
+
+func showIno(d *Data) string { return "{ino=" + strconv.FormatUint(d.word(0), 10) + "}" }
+
+func showDev(d *Data) string {
+	n := d.word(0)
+	return "{dev=" + strconv.FormatUint(n&0xffffffff, 10) + ":" + strconv.FormatUint(n>>32, 10) + "}"
+}
+
+// showAttr is a struct mount_attr.
+func showAttr(d *Data) string {
+	var s []byte
+	for _, c := range [...]Const{cAttrRdonly, cAttrNosuid, cAttrNodev, cAttrNoexec} {
+		if d.word(0)&constants[c].value == 0 {
+			continue
+		}
+		if s != nil {
+			s = append(s, '|')
+		}
+		s = append(s, constants[c].name...)
+	}
+	return "{attr_set=" + string(s) + "}"
 }
 
 // setAttr changes a mount's flags, mount_setattr(2), Linux 5.12: in one call for
@@ -242,7 +261,7 @@ func (b *builder) setAttr(v Var, recursive bool, set ...Const) {
 	if recursive {
 		flags = Flags(cEmptyPath, cRecursive)
 	}
-	b.op(SysMountSetattr, Slot(v), b.str(""), flags, Ref(words("{attr_set="+f.String()+"}", f.value, 0, 0, 0)), Num(32))
+	b.op(SysMountSetattr, Slot(v), b.str(""), flags, Ref(b.words(showAttr, f.value, 0, 0, 0)), Num(32))
 }
 
 // mountPoint makes what a node is mounted on, where it may.
@@ -314,7 +333,8 @@ func (b *builder) makeDir(p string) {
 	b.op(SysMkdirat, Slot(b.root), b.str(p[1:]), octal(0o755)).on(int(unix.EEXIST), Next)
 }
 
-func octal(n uint64) Arg { return Arg{value: n, names: []Const{{"0" + strconv.FormatUint(n, 8), n}}} }
+// octal is a mode, which is printed in octal.
+func octal(n uint64) Arg { return Arg{kind: argMode, value: n} }
 
 // dataFile is a file whose content the policy gives.
 func (b *builder) dataFile(n *mountNode, tree Var) {

@@ -22,16 +22,23 @@ func (a Arg) text(vars []string) string {
 		}
 		return t
 	case argLabel:
-		return "@" + strconv.Itoa(int(a.label))
+		return "@" + strconv.Itoa(int(Label(a.value)))
+	case argMode:
+		return "0" + strconv.FormatUint(a.value, 8)
 	case argRegion:
 		return [...]string{"setup_ro", "setup_ro_size", "setup_rw", "setup_rw_size"}[a.value]
 	}
-	if len(a.names) > 0 {
-		names := make([]string, len(a.names))
-		for i := range a.names {
-			names[i] = a.names[i].Name
+	if a.name != "" {
+		return a.name
+	}
+	if a.flags[0] != 0 {
+		s := constants[a.flags[0]].name
+		for _, c := range a.flags[1:] {
+			if c != 0 {
+				s += "|" + constants[c].name
+			}
 		}
-		return strings.Join(names, "|")
+		return s
 	}
 	if int64(a.value) < 0 && int64(a.value) > -4096 {
 		return strconv.FormatInt(int64(a.value), 10)
@@ -47,9 +54,12 @@ func (d *Data) String() string {
 	if d.Text != "" {
 		return d.Text
 	}
-	s := string(d.Bytes)
-	if n := len(s); n > 0 && s[n-1] == 0 {
-		s = s[:n-1]
+	if d.Show != nil {
+		return d.Show(d)
+	}
+	s := d.CString
+	if s == "" {
+		s = strings.TrimSuffix(string(d.Bytes), "\x00")
 	}
 	if len(s) > 200 {
 		return strconv.Quote(s[:200]) + "…"
