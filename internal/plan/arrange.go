@@ -30,6 +30,15 @@ type mountNode struct {
 	skip bool
 }
 
+// arrangement is what is mounted where.
+type arrangement struct {
+	policy *policy.Policy
+	facts  map[string]host.PathFact
+	mounts []mountNode
+	links  []int          // the mounts that are links
+	at     map[string]int // the first mount with a target, of those in which others can lie
+}
+
 // SourcePaths lists the host paths that a policy shows. Their facts are looked
 // up first; then those of TargetPaths, which depend on them.
 func SourcePaths(p *policy.Policy) []string {
@@ -54,18 +63,19 @@ func SourcePaths(p *policy.Policy) []string {
 // SourcePaths, because a target may lie behind a link of the sandbox's own
 // (/bin/ls, where /bin is shown as a link to usr/bin).
 func TargetPaths(p *policy.Policy, f host.Facts) []string {
-	b := newBuilder(&Input{Policy: p, Facts: f})
-	b.chooseMounts()
-	for i := range b.mounts {
-		if b.resolveNode(i) != nil {
-			b.mounts[i].skip = true // Compile refuses it with the same words
+	a := arrangement{policy: p, facts: f.Paths}
+	a.chooseMounts()
+	for i := range a.mounts {
+		if a.resolveNode(i) != nil {
+			a.mounts[i].skip = true // Compile refuses it with the same words
 		}
 	}
-	var paths []string
-	for i := range b.mounts {
-		if n := &b.mounts[i]; !n.skip {
-			b.locate(n, i)
-			if on, ok := b.hostPathUnder(n); ok {
+	a.findTargets()
+	paths := make([]string, 0, len(a.mounts))
+	for i := range a.mounts {
+		if n := &a.mounts[i]; !n.skip {
+			a.findCover(n, i)
+			if on, ok := a.hostPathUnder(n); ok {
 				paths = append(paths, on)
 			}
 		}
@@ -82,7 +92,7 @@ func within(p, dir string) bool {
 }
 
 // arrangeMounts decides what is mounted where and in which order.
-func (b *builder) arrangeMounts() error {
+func (b *arrangement) arrangeMounts() error {
 	if !b.policy.Unshare.Mount {
 		return nil
 	}
@@ -92,6 +102,7 @@ func (b *builder) arrangeMounts() error {
 			return err
 		}
 	}
+	b.findTargets()
 	for i := range b.mounts {
 		if err := b.coverNode(i); err != nil {
 			return err
@@ -101,7 +112,7 @@ func (b *builder) arrangeMounts() error {
 }
 
 // chooseMounts puts the entries in order: for the same path the later wins.
-func (b *builder) chooseMounts() {
+func (b *arrangement) chooseMounts() {
 	last := make(map[string]int, len(b.policy.Mounts))
 	for i := range b.policy.Mounts {
 		last[b.policy.Mounts[i].Path] = i
@@ -120,7 +131,7 @@ func (b *builder) chooseMounts() {
 
 // mountingOrder is by target, not by the path that was asked for: what is behind
 // a link of the sandbox's own comes after what the link points to.
-func (b *builder) mountingOrder() []*mountNode {
+func (b *arrangement) mountingOrder() []*mountNode {
 	order := make([]*mountNode, len(b.mounts))
 	for i := range b.mounts {
 		order[i] = &b.mounts[i]
@@ -152,9 +163,8 @@ func (n *mountNode) refuse(why, fix string) error {
 }
 
 // resolveNode looks at what a bind shows.
-func (b *builder) resolveNode(i int) error {
+func (b *arrangement) resolveNode(i int) error {
 	n := &b.mounts[i]
-	n.target = n.Path
 	n.dir = true
 	switch n.Kind {
 	case policy.File:
@@ -163,7 +173,7 @@ func (b *builder) resolveNode(i int) error {
 		n.dir = false
 	case policy.Read, policy.Write:
 		src := sourceOf(&n.Mount)
-		f, ok := b.in.Facts.Paths[src]
+		f, ok := b.facts[src]
 		if !ok || !f.Exists {
 			if n.Optional {
 				n.skip = true
@@ -186,14 +196,14 @@ func (b *builder) resolveNode(i int) error {
 		}
 	case policy.Overlay:
 		for _, l := range overlayLower(&n.Mount) {
-			f := b.in.Facts.Paths[l]
+			f := b.facts[l]
 			if !f.Exists || f.Mode&unix.S_IFMT != unix.S_IFDIR {
 				return n.refuse("its lower layer "+l+" is not a directory", "name directories that exist")
 			}
 		}
 		if n.Upper != "" {
 			for _, d := range []string{n.Upper, overlayWork(&n.Mount)} {
-				f := b.in.Facts.Paths[d]
+				f := b.facts[d]
 				if !f.Exists || f.Mode&unix.S_IFMT != unix.S_IFDIR {
 					return n.refuse(d+" is not a directory", "make it first: mkdir -p "+d+"; upper and work directory must be empty directories of one file system")
 				}
@@ -205,26 +215,51 @@ func (b *builder) resolveNode(i int) error {
 
 // isShown reports whether another bind than node i shows the host path real at
 // its own path.
-func (b *builder) isShown(real string, i int) bool {
+func (b *arrangement) isShown(real string, i int) bool {
 	for j := range b.mounts {
 		m := &b.mounts[j]
 		if j == i || (m.Kind != policy.Read && m.Kind != policy.Write) || m.Source != "" && m.Source != m.Path {
 			continue
 		}
-		if f := b.in.Facts.Paths[m.Path]; f.Exists && f.Link == "" && (m.Path == real || within(real, m.Path)) {
+		if f := b.facts[m.Path]; f.Exists && f.Link == "" && (m.Path == real || within(real, m.Path)) {
 			return true
 		}
 	}
 	return false
 }
 
-// followOwnLinks replaces the links that the sandbox itself makes in a path.
-func (b *builder) followOwnLinks(p string) string {
+// findTargets follows the links that the sandbox itself makes, in the paths of
+// all entries.
+func (b *arrangement) findTargets() {
+	b.links = b.links[:0]
+	for i := range b.mounts {
+		if n := &b.mounts[i]; n.Kind == policy.Symlink && !n.skip {
+			b.links = append(b.links, i)
+		}
+	}
+	b.at = make(map[string]int, len(b.mounts))
+	for i := range b.mounts {
+		n := &b.mounts[i]
+		n.target = b.followOwnLinks(n.Path)
+		if n.covers() {
+			if _, taken := b.at[n.target]; !taken {
+				b.at[n.target] = i
+			}
+		}
+	}
+}
+
+// covers reports whether others can lie in what a node mounts.
+func (n *mountNode) covers() bool {
+	return !n.skip && n.Kind != policy.Symlink && n.Kind != policy.File
+}
+
+func (b *arrangement) followOwnLinks(p string) string {
 	for range 40 {
 		changed := false
-		for i := range b.mounts {
+		for _, i := range b.links {
 			n := &b.mounts[i]
-			if n.Kind == policy.Symlink && !n.skip && within(p, n.Path) {
+			if within(p, n.Path) {
 				to := n.Source
 				if !strings.HasPrefix(to, "/") {
 					to = path.Join(path.Dir(n.Path), to)
@@ -240,30 +275,36 @@ func (b *builder) followOwnLinks(p string) string {
 	return p
 }
 
-// locate finds where a node goes, and what the place lies in.
-func (b *builder) locate(n *mountNode, i int) {
-	n.target = b.followOwnLinks(n.target)
-	n.cover, n.own = -1, false
-	if n.target == "/" {
-		return
-	}
-	for j := range b.mounts {
-		c := &b.mounts[j]
-		if j == i || c.skip || c.Kind == policy.Symlink || c.Kind == policy.File {
-			continue
-		}
-		at := b.followOwnLinks(c.Path)
-		if (at == "/" || within(n.target, at)) && (n.cover < 0 || b.mounts[n.cover].target == "/" || within(at, b.mounts[n.cover].target)) {
-			c.target = at
-			n.cover = j
+// findCover finds what the place of a node lies in.
+func (b *arrangement) findCover(n *mountNode, i int) {
+	n.cover, n.own = -1, true
+	for dir := n.target; dir != "/"; {
+		dir = path.Dir(dir)
+		if j, ok := b.at[dir]; ok {
+			if j = b.firstAt(dir, j, i); j >= 0 {
+				n.cover = j
+				n.own = b.mounts[j].Kind == policy.Tmpfs || b.mounts[j].Kind == policy.Dev
+				return
+			}
 		}
 	}
-	n.own = n.cover < 0 || b.mounts[n.cover].Kind == policy.Tmpfs || b.mounts[n.cover].Kind == policy.Dev
+	n.own = n.target != "/"
+}
+
+// firstAt is the first node from j on that is mounted at dir and is not i; what
+// was there may have turned out to be nothing.
+func (b *arrangement) firstAt(dir string, j, i int) int {
+	for ; j < len(b.mounts); j++ {
+		if j != i && b.mounts[j].covers() && b.mounts[j].target == dir {
+			return j
+		}
+	}
+	return -1
 }
 
 // hostPathUnder is the host's path at a node's target, when the target lies in a
 // tree of the host's.
-func (b *builder) hostPathUnder(n *mountNode) (string, bool) {
+func (b *arrangement) hostPathUnder(n *mountNode) (string, bool) {
 	if n.cover < 0 {
 		return "", false
 	}
@@ -280,12 +321,12 @@ func (b *builder) hostPathUnder(n *mountNode) (string, bool) {
 }
 
 // coverNode decides whether a node can be mounted where it goes.
-func (b *builder) coverNode(i int) error {
+func (b *arrangement) coverNode(i int) error {
 	n := &b.mounts[i]
 	if n.skip {
 		return nil
 	}
-	b.locate(n, i)
+	b.findCover(n, i)
 	if n.target == "/" {
 		switch n.Kind {
 		case policy.Read, policy.Write, policy.Tmpfs, policy.Overlay:
@@ -312,7 +353,7 @@ func (b *builder) coverNode(i int) error {
 	case policy.Overlay:
 		// What is missing can be made: in the upper layer.
 		on, _ := b.hostPathUnder(n)
-		if f := b.in.Facts.Paths[on]; f.Exists && n.Kind == policy.Hide {
+		if f := b.facts[on]; f.Exists && n.Kind == policy.Hide {
 			n.dir = f.Mode&unix.S_IFMT == unix.S_IFDIR
 		}
 		return nil
@@ -320,7 +361,7 @@ func (b *builder) coverNode(i int) error {
 
 	// In a host's tree nothing may be made: the name must exist there.
 	on, _ := b.hostPathUnder(n)
-	f, ok := b.in.Facts.Paths[on]
+	f, ok := b.facts[on]
 	if !ok {
 		// Never taken for "not there": a hide would be dropped in silence.
 		return n.refuse("nobody has looked at "+on, "this is a defect of Cloche: please report it")

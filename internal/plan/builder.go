@@ -4,14 +4,12 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/cloche-sandbox/cloche/policy"
 )
 
 // builder collects operations.
 type builder struct {
-	in       *Input
-	policy   *policy.Policy
+	in *Input
+	arrangement
 	p        *Plan
 	args     []Arg  // one array for the arguments of many operations
 	spare    []Data // and one for their data
@@ -20,8 +18,6 @@ type builder struct {
 	vars     Var
 	pending  Label // marks the next operation
 	resident bool
-
-	mounts []mountNode // in mounting order
 
 	// Values that several steps share.
 	scratch    Var // fd of the tmpfs that everything made here lives in
@@ -64,12 +60,12 @@ type builder struct {
 
 func newBuilder(in *Input) *builder {
 	b := &builder{
-		in:     in,
-		policy: in.Policy,
+		in:          in,
+		arrangement: arrangement{policy: in.Policy, facts: in.Facts.Paths},
 		p: &Plan{
 			GOARCH: in.Facts.GOARCH,
 			Policy: in.Policy,
-			Ops:    make([]Op, 0, 260+20*len(in.Policy.Mounts)),
+			Ops:    make([]Op, 0, 280+12*len(in.Policy.Mounts)),
 			Steps:  make([]Step, 0, 64),
 		},
 		vars: FirstFreeVar,
