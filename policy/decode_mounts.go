@@ -35,7 +35,7 @@ func (d *decoder) filesystem(t *value) error {
 		}
 	}
 	for _, e := range t.keys {
-		if e.key == "remove" {
+		if e.key == "remove" || settingFor("filesystem."+e.key) != nil {
 			continue
 		}
 		key := "filesystem." + e.key

@@ -31,6 +31,7 @@ var Flags = [...]Flag{
 	{Name: "bind", Value: "SRC:DST[:rw|ro]", Usage: "show SRC at DST, read-only unless rw is given", Repeat: true, apply: flagBind},
 	{Name: "tmpfs", Value: "PATH[:size=SIZE,mode=MODE]", Usage: "put an empty tmpfs at PATH", Repeat: true, apply: flagTmpfs},
 	{Name: "overlay", Value: "PATH[:upper=DIR,work=DIR,lower=DIR]", Usage: "make PATH writable, changes are dropped or kept in upper", Repeat: true, apply: flagOverlay},
+	{Name: "show-command", Value: "true|false", Usage: "show the command's own file and what it needs to load, read-only", OptionalValue: "true", key: "filesystem.show-command"},
 	{Name: "net", Value: "none|private|host", Usage: "the network: none, loopback alone, or the host's", key: "network.mode"},
 	{Name: "memory", Value: "SIZE", Usage: "memory of all processes together", key: "limits.memory"},
 	{Name: "swap", Value: "SIZE", Usage: "swap of all processes together; 0 for none", key: "limits.swap"},

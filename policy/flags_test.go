@@ -34,6 +34,8 @@ func TestFlags(t *testing.T) {
 		{[]string{"--bind /a:/b", "--bind /c:/d:rw", `--bind /e\:f:/g\\h:ro`}, `filesystem.bind=[{source='/a',target='/b'},{source='/c',target='/d',write=true},{source='/e:f',target='/g\h'}]`},
 		{[]string{"--tmpfs /x", "--tmpfs /y:size=64M,mode=0700"}, `filesystem.tmpfs=['/x',{path='/y',size='64M',mode='0700'}]`},
 		{[]string{"--overlay /x", "--overlay /y:upper=u,work=w,lower=/l,lower=/m"}, `filesystem.overlay=['/x',{path='/y',upper='u',work='w',lower=['/l','/m']}]`},
+		{[]string{"--show-command"}, "filesystem.show-command=true"},
+		{[]string{"--show-command", "--show-command false"}, ""},
 		{[]string{"--net host"}, `network.mode='host'`},
 		{[]string{"--net private"}, `network.mode='private'`},
 		{[]string{"--net host", "--net none"}, `network.mode='none'`},
@@ -145,7 +147,7 @@ func TestFlagMistakesGolden(t *testing.T) {
 		"--io /dev/sda:rpbs=5", "--io :rbps=5", "--cpuset 3-1", "--wall-time 10", "--wall-time 0s", "--cpu-time soon", "--max-output 0",
 		"--rlimit nofile", "--rlimit nofiles=3", "--rlimit nofile=5:3", "--rlimit nofile=x", "--env =x", "--env A*B=x", "--env *",
 		"--clear-env x", "--cwd ", "--hostname a_b c", "--user bob", "--user 1:bob", "--user 4294967295", "--cap-add NET_ADMN",
-		"--seccomp nonw", "--landlock yes", "--unshare pids", "--share network", "--tty sometimes", "--map-root no",
+		"--seccomp nonw", "--landlock yes", "--unshare pids", "--share network", "--tty sometimes", "--show-command maybe", "--map-root no",
 	} {
 		p, _ := Builtin("default")
 		err := apply(t, p, l)

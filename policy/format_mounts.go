@@ -15,6 +15,9 @@ func (f *formatter) mounts() {
 		last[path.Clean(m.Path)] = i
 	}
 	f.section("filesystem")
+	if f.p.ShowCommand {
+		f.line("show-command", "true", "filesystem.show-command")
+	}
 	for _, list := range filesystemKeys() {
 		open := false
 		for i := range f.p.Mounts {

@@ -44,6 +44,7 @@ file = [
 symlink = [{ path = "/bin", to = "usr/bin" }]
 dev = "private"
 proc = { subset = "pid", hidepid = "invisible" }
+show-command = true
 
 [network]
 mode = "private"
@@ -112,6 +113,7 @@ func TestParseEveryKey(t *testing.T) {
 			{Kind: Dev, Path: "/dev", Origin: "e.toml:31"},
 			{Kind: Proc, Path: "/proc", Subset: "pid", Hidepid: "invisible", Origin: "e.toml:32"},
 		},
+		ShowCommand:  true,
 		Network:      NetworkPrivate,
 		Unshare:      Namespaces{User: true, Mount: true, PID: true, Net: true, UTS: true, Cgroup: true, Time: true},
 		User:         User{UserSingle, 1000, 1000},
@@ -136,9 +138,9 @@ func TestParseEveryKey(t *testing.T) {
 		t.Error(d)
 	}
 	for key, line := range map[string]int{
-		"cwd": 5, "max-output": 10, "network.mode": 35, "namespaces.time": 37, "namespaces.ipc": 38, "user.uid": 41,
-		"capabilities.CAP_KILL": 44, "limits.memory": 51, "limits.io": 59, "time.cpu": 62, "rlimits.core": 65,
-		"env.inherit": 69, "env.keep.TERM": 70, "env.set.PATH": 72,
+		"cwd": 5, "filesystem.show-command": 33, "max-output": 10, "network.mode": 36, "namespaces.time": 38, "namespaces.ipc": 39, "user.uid": 42,
+		"capabilities.CAP_KILL": 45, "limits.memory": 52, "limits.io": 60, "time.cpu": 63, "rlimits.core": 66,
+		"env.inherit": 70, "env.keep.TERM": 71, "env.set.PATH": 73,
 	} {
 		if want := fmt.Sprintf("e.toml:%d", line); origins[key] != want {
 			t.Errorf("%s comes from %q, want %q", key, origins[key], want)
@@ -269,6 +271,8 @@ var mistakes = []string{
 	"[filesystem]\nproc = { subset = 'pids' }",
 	"[filesystem]\nproc = { hidepid = '2' }",
 	"[filesystem]\ndev = 'private'\ntmpfs = ['/dev']",
+	"show-command = true",
+	"[filesystem]\nshow-command = 'yes'",
 	"[filesystem]\nremove = ['/usr']",
 	"extends = 'default'\n[filesystem]\nremove = ['/urs']",
 	"[filesystem]\nreads = ['/usr']",

@@ -26,6 +26,10 @@ type Policy struct {
 	// different paths (a parent is always mounted before what lies in it); for
 	// the same path the later entry wins.
 	Mounts []Mount
+	// ShowCommand adds the command's own file and what it needs to load (its
+	// dynamic loader and shared libraries, a script's interpreter), read-only,
+	// where Mounts do not show them. What Mounts hide stays hidden.
+	ShowCommand bool
 
 	// Network is the network namespace's content, see the Network constants.
 	Network Network

@@ -37,6 +37,7 @@ const (
 var settings = [...]setting{
 	{key: "name", want: `a string`, kinds: aString, set: setName},
 	{key: "description", want: `a string`, kinds: aString, set: setDescription},
+	{key: "filesystem.show-command", want: `true or false`, kinds: aBool, set: setShowCommand},
 	{key: "network.mode", want: `"none", "private" or "host"`, kinds: aString, set: setNetwork},
 	{key: "namespaces.unshare", want: `names such as "pid"`, add: unshare, group: "namespaces"},
 	{key: "namespaces.share", want: `names such as "net"`, add: share, group: "namespaces"},
@@ -269,6 +270,10 @@ func setTerminal(p *Policy, s, where string) error {
 
 func setInit(p *Policy, s, where string) error    { return p.setBool(&p.Init, "init", s, where) }
 func setKeyring(p *Policy, s, where string) error { return p.setBool(&p.Keyring, "keyring", s, where) }
+
+func setShowCommand(p *Policy, s, where string) error {
+	return p.setBool(&p.ShowCommand, "filesystem.show-command", s, where)
+}
 
 func setInherit(p *Policy, s, where string) error {
 	return p.setBool(&p.Env.Inherit, "env.inherit", s, where)

@@ -12,7 +12,7 @@ import (
 var layers = [][]string{
 	{"policy", "seccomp", "internal/host"},
 	{"policy/internal/genbuiltin", "seccomp/internal/genfilters", "seccomp/internal/gentables"},
-	{"internal/cgroup"},
+	{"internal/cgroup", "internal/program"},
 	{"internal/cgroup/systemd", "internal/plan"},
 	{"internal/launcher"},
 	{"internal/supervise"},
@@ -32,6 +32,7 @@ var leaves = map[string][]string{
 	"seccomp":                 {},
 	"internal/host":           {},
 	"internal/cgroup":         {"policy"},
+	"internal/program":        {"policy"},
 	"internal/plan":           {"policy", "seccomp", "internal/host"},
 	"internal/launcher":       {"policy", "seccomp", "internal/host", "internal/plan"},
 	"internal/cgroup/systemd": {"policy", "internal/cgroup", "internal/host"},

@@ -191,7 +191,12 @@ func (o *oracle) makeIn(dir *node) (answer, error) {
 func (o *oracle) exec(name string) (answer, error) {
 	n, err := o.v.walk(name)
 	if err != nil {
-		return o.missing(name, err, "--read")
+		a, err := o.missing(name, err, "--read")
+		if a.Fix != "" && o.p.ShowCommand {
+			a.Why += ", unless it is the command itself"
+			a.Rule = "filesystem.show-command = true" + from(o.p, "filesystem.show-command")
+		}
+		return a, err
 	}
 	top := n
 	for depth := 0; ; depth++ {

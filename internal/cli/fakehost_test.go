@@ -100,34 +100,34 @@ func dirOf(mode, uid uint32) fakeFile {
 	return fakeFile{mode: unix.S_IFDIR | mode, uid: uid, gid: uid}
 }
 
-func program(text string) fakeFile { return fakeFile{mode: 0o755, text: text} }
+func executable(text string) fakeFile { return fakeFile{mode: 0o755, text: text} }
 
 func someHost() fakeHost {
 	return fakeHost{
 		"/bin":                     {link: "usr/bin"},
 		"/lib64":                   {link: "usr/lib64"},
-		"/usr/bin/sh":              program("\x7fELF"),
-		"/usr/bin/env":             program("\x7fELF"),
+		"/usr/bin/sh":              executable("\x7fELF"),
+		"/usr/bin/env":             executable("\x7fELF"),
 		"/usr/bin/root-only":       {mode: 0o700},
 		"/usr/lib64/x":             {},
 		"/etc/passwd":              {},
 		"/etc/shadow":              {mode: 0o640, gid: 42},
 		"/home/u":                  dirOf(0o755, 1000),
 		"/home/u/proj":             dirOf(0o755, 1000),
-		"/home/u/proj/run.py":      program("#!/usr/bin/env python3\n"),
-		"/home/u/proj/hidden.sh":   program("#! /opt/tool/bin/sh -e\n"),
-		"/home/u/proj/nowhere.sh":  program("#!/opt/nowhere\n"),
-		"/home/u/proj/relative.sh": program("#!bin/sh\n"),
+		"/home/u/proj/run.py":      executable("#!/usr/bin/env python3\n"),
+		"/home/u/proj/hidden.sh":   executable("#! /opt/tool/bin/sh -e\n"),
+		"/home/u/proj/nowhere.sh":  executable("#!/opt/nowhere\n"),
+		"/home/u/proj/relative.sh": executable("#!bin/sh\n"),
 		"/home/u/proj/plain":       {},
 		"/home/u/proj/sub/x":       {},
 		"/home/u/proj/out":         {link: "/etc/passwd"},
 		"/home/u/proj/in":          {link: "sub/../plain"},
 		"/home/u/proj/circle":      {link: "circle"},
 		"/home/u/proj/dangling":    {link: "/tmp/made"},
-		"/home/u/bin/tool":         program("\x7fELF"),
+		"/home/u/bin/tool":         executable("\x7fELF"),
 		"/home/u/.ssh":             dirOf(0o700, 1000),
 		"/home/u/.ssh/id":          {mode: 0o600, uid: 1000},
-		"/opt/tool/bin/sh":         program("\x7fELF"),
+		"/opt/tool/bin/sh":         executable("\x7fELF"),
 		"/dev/null":                {mode: unix.S_IFCHR | 0o666},
 		"/dev/tty":                 {mode: unix.S_IFCHR | 0o666},
 		"/dev/sda":                 {mode: unix.S_IFBLK | 0o660},

@@ -32,7 +32,7 @@ func TestHiddenCommand(t *testing.T) {
 		{name: "hidden by name", command: "/usr/bin/sh", mounts: []policy.Mount{{Kind: policy.Hide, Path: "/usr/bin/sh", Origin: "--hide /usr/bin/sh"}}, errno: unix.EACCES, want: "/usr/bin/sh exists outside but is hidden inside by --hide /usr/bin/sh"},
 		{name: "not for these ids", command: "/usr/bin/root-only", errno: unix.EACCES, want: "the ids inside may not execute it"},
 		{name: "not in the PATH inside", command: "tool", mounts: []policy.Mount{{Kind: policy.Read, Path: "/home/u/bin"}}, want: "tool: it is at /home/u/bin/tool, which is not in the PATH inside"},
-		{name: "flag is quoted", command: "/home/u/my dir/t", host: fakeHost{"/home/u/my dir/t": program("")}, want: "--read '/home/u/my dir/t'"},
+		{name: "flag is quoted", command: "/home/u/my dir/t", host: fakeHost{"/home/u/my dir/t": executable("")}, want: "--read '/home/u/my dir/t'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := someHost()
@@ -50,6 +50,12 @@ func TestHiddenCommand(t *testing.T) {
 		})
 	}
 }
+
+// Numbers of elf(5).
+const (
+	ptLoad, ptDynamic, ptInterp   = 1, 2, 3
+	dtNeeded, dtStrtab, dtRunpath = 1, 5, 29
+)
 
 // elfWith is a 64-bit ELF file with a loader, needed libraries and a runpath.
 func elfWith(loader string, runpath string, needed ...string) string {
@@ -94,7 +100,7 @@ func elfWith(loader string, runpath string, needed ...string) string {
 
 func TestHiddenLibraries(t *testing.T) {
 	h := someHost()
-	h["/home/u/proj/app"] = program(elfWith("/lib64/ld.so", "$ORIGIN/../lib", "libone.so", "libtwo.so", "libsys.so", "libnowhere.so"))
+	h["/home/u/proj/app"] = executable(elfWith("/lib64/ld.so", "$ORIGIN/../lib", "libone.so", "libtwo.so", "libsys.so", "libnowhere.so"))
 	h["/home/u/lib/libone.so"] = fakeFile{}
 	h["/home/u/lib/libtwo.so"] = fakeFile{}
 	h["/usr/lib/libsys.so"] = fakeFile{text: elfWith("", "", "libdeep.so")}
@@ -116,7 +122,7 @@ func TestHiddenLibraries(t *testing.T) {
 	if got := s.hiddenCommand("./app", unix.ENOENT); !strings.Contains(got, "its dynamic loader /lib64/ld.so does not exist") {
 		t.Errorf("loader nowhere: %q", got)
 	}
-	h["/usr/lib64/ld.so"] = program("")
+	h["/usr/lib64/ld.so"] = executable("")
 	if got := s.hiddenCommand("./app", unix.ENOENT); !strings.Contains(got, "its dynamic loader /lib64/ld.so exists outside but is hidden inside; to show it: --read /lib64/ld.so") {
 		t.Errorf("loader hidden: %q", got)
 	}
@@ -128,7 +134,7 @@ func TestBrokenELF(t *testing.T) {
 		if n > 0x220 && n%61 != 0 {
 			continue
 		}
-		h := fakeHost{"/f": program(good[:n]), "/g": program("\x7fELF\x02\x01" + strings.Repeat("\xff", n))}
+		h := fakeHost{"/f": executable(good[:n]), "/g": executable("\x7fELF\x02\x01" + strings.Repeat("\xff", n))}
 		for _, p := range []string{"/f", "/g"} {
 			interpreterOf(h, p)
 			neededBy(h, p)

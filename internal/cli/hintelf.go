@@ -1,11 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/program"
 )
 
 // interpreterOf is what the kernel starts in place of a file: the program of a
@@ -16,24 +17,12 @@ func interpreterOf(h hostFS, p string) (interpreter, what string) {
 		return "", ""
 	}
 	defer f.Close()
-	head := make([]byte, 256) // BINPRM_BUF_SIZE
-	n, _ := f.ReadAt(head, 0)
-	head = head[:n]
-	if bytes.HasPrefix(head, []byte("#!")) {
-		line, _, _ := bytes.Cut(head[2:], []byte("\n"))
-		words := bytes.Fields(line)
-		if len(words) == 0 {
-			return "", ""
-		}
-		return string(words[0]), "script interpreter"
+	if words := program.Script(f); words != nil {
+		return words[0], "script interpreter"
 	}
-	e := readELF(f)
-	if e == nil {
-		return "", ""
-	}
-	for _, seg := range e.segments {
-		if seg.kind == ptInterp && seg.size <= unix.PathMax {
-			return string(bytes.TrimRight(e.bytes(seg.offset, seg.size), "\x00")), "dynamic loader"
+	if e := program.ReadELF(f); e != nil {
+		if i := e.Interpreter(); i != "" {
+			return i, "dynamic loader"
 		}
 	}
 	return "", ""
@@ -118,53 +107,29 @@ func neededBy(h hostFS, p string) (libs, dirs []string) {
 		return nil, nil
 	}
 	defer f.Close()
-	e := readELF(f)
+	e := program.ReadELF(f)
 	if e == nil {
 		return nil, nil
 	}
-	libs, lists := e.dynamic()
-	for _, list := range lists {
-		for dir := range strings.SplitSeq(list, ":") {
-			dir = strings.ReplaceAll(dir, "${ORIGIN}", path.Dir(p))
-			dirs = append(dirs, strings.ReplaceAll(dir, "$ORIGIN", path.Dir(p)))
-		}
-	}
-	return libs, dirs
+	libs, lists := e.Dynamic()
+	return libs, program.Searched(lists, path.Dir(p))
 }
 
-// systemLibraries are the directories that a dynamic loader searches: those of
-// ld.so.conf(5), and the usual ones.
+// systemLibraries are the directories that a dynamic loader searches.
 func (s *search) systemLibraries() []string {
-	dirs := s.loaderConf("/etc/ld.so.conf", 0)
-	return append(dirs, "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib/aarch64-linux-gnu",
-		"/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
-}
-
-// loaderConf reads the directories of one file and of those that it includes.
-func (s *search) loaderConf(p string, depth int) []string {
-	real, n, err := realPath(s.v.host, p)
-	if err != nil || !n.is(unix.S_IFREG) || depth > 4 {
-		return nil
-	}
-	f, err := s.v.host.open(real)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	text := make([]byte, 64<<10)
-	size, _ := f.ReadAt(text, 0)
-	var dirs []string
-	for line := range strings.SplitSeq(string(text[:size]), "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		words := strings.Fields(line)
-		switch {
-		case len(words) == 1 && path.IsAbs(words[0]):
-			dirs = append(dirs, words[0])
-		case len(words) == 2 && words[0] == "include":
-			for _, inc := range s.v.host.glob(words[1]) {
-				dirs = append(dirs, s.loaderConf(inc, depth+1)...)
-			}
+	read := func(p string) string {
+		real, n, err := realPath(s.v.host, p)
+		if err != nil || !n.is(unix.S_IFREG) {
+			return ""
 		}
+		f, err := s.v.host.open(real)
+		if err != nil {
+			return ""
+		}
+		defer f.Close()
+		text := make([]byte, program.MaxConf)
+		size, _ := f.ReadAt(text, 0)
+		return string(text[:size])
 	}
-	return dirs
+	return program.LoaderDirs(read, s.v.host.glob)
 }

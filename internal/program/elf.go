@@ -1,14 +1,19 @@
-package cli
+package program
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"io"
+	"strings"
+)
 
-// elfFile is as much of an ELF file as tells what it needs to run, elf(5).
+// ELF is as much of an ELF file as tells what it needs to run, elf(5).
 // debug/elf would do, but its packages (DWARF, compression) cost every
-// `cloche run` their initialisation, and this is for error messages only.
-type elfFile struct {
-	file     file
+// `cloche run` their initialisation.
+type ELF struct {
+	file     io.ReaderAt
 	order    binary.ByteOrder
-	wide     bool // 64 bits
+	wide     bool   // 64 bits
+	machine  uint16 // EM_X86_64 and its like
 	segments []elfSegment
 }
 
@@ -26,12 +31,14 @@ const (
 	dtStrtab  = 5
 	dtRpath   = 15
 	dtRunpath = 29
+
+	maxInterpreter = 4096 // PATH_MAX
 )
 
-// readELF reads the header and the program headers, or returns nil for what
+// ReadELF reads the header and the program headers, or returns nil for what
 // is no ELF file or a broken one.
-func readELF(f file) *elfFile {
-	e := &elfFile{file: f, order: binary.LittleEndian}
+func ReadELF(f io.ReaderAt) *ELF {
+	e := &ELF{file: f, order: binary.LittleEndian}
 	head := e.bytes(0, 64)
 	if len(head) < 52 || string(head[:4]) != "\x7fELF" {
 		return nil
@@ -39,6 +46,7 @@ func readELF(f file) *elfFile {
 	if head[5] == 2 {
 		e.order = binary.BigEndian
 	}
+	e.machine = e.order.Uint16(head[18:])
 	var table, size, count uint64
 	if e.wide = head[4] == 2; e.wide {
 		if len(head) < 64 {
@@ -68,7 +76,7 @@ func readELF(f file) *elfFile {
 }
 
 // bytes reads up to n bytes, at most 64 KiB, at an offset of the file.
-func (e *elfFile) bytes(at, n uint64) []byte {
+func (e *ELF) bytes(at, n uint64) []byte {
 	if at > 1<<62 {
 		return nil
 	}
@@ -77,9 +85,25 @@ func (e *elfFile) bytes(at, n uint64) []byte {
 	return b[:got]
 }
 
-// dynamic reads the names of the needed libraries, and the lists of
-// directories in which they are looked up.
-func (e *elfFile) dynamic() (needed, searched []string) {
+// Interpreter is the dynamic loader that the kernel starts for it, or "".
+func (e *ELF) Interpreter() string {
+	for _, s := range e.segments {
+		if s.kind == ptInterp && s.size <= maxInterpreter {
+			return strings.TrimRight(string(e.bytes(s.offset, s.size)), "\x00")
+		}
+	}
+	return ""
+}
+
+// Matches reports whether a library is of the same kind of machine: a loader
+// goes on looking where it is not.
+func (e *ELF) Matches(lib *ELF) bool {
+	return e.wide == lib.wide && e.machine == lib.machine && e.order == lib.order
+}
+
+// Dynamic reads the names of the needed libraries, and the lists of
+// directories in which they are looked up (DT_RPATH, DT_RUNPATH).
+func (e *ELF) Dynamic() (needed, searched []string) {
 	needed = []string{}
 	var table []byte
 	for _, s := range e.segments {
@@ -87,10 +111,10 @@ func (e *elfFile) dynamic() (needed, searched []string) {
 			table = e.bytes(s.offset, s.size)
 		}
 	}
-	strings, ok := uint64(0), false
+	names, ok := uint64(0), false
 	e.entries(table, func(tag, value uint64) {
 		if tag == dtStrtab {
-			strings, ok = e.fileOffset(value)
+			names, ok = e.fileOffset(value)
 		}
 	})
 	if !ok {
@@ -99,16 +123,16 @@ func (e *elfFile) dynamic() (needed, searched []string) {
 	e.entries(table, func(tag, value uint64) {
 		switch tag {
 		case dtNeeded:
-			needed = append(needed, e.text(strings+value))
+			needed = append(needed, e.text(names+value))
 		case dtRpath, dtRunpath:
-			searched = append(searched, e.text(strings+value))
+			searched = append(searched, e.text(names+value))
 		}
 	})
 	return needed, searched
 }
 
 // entries goes through a dynamic section.
-func (e *elfFile) entries(table []byte, do func(tag, value uint64)) {
+func (e *ELF) entries(table []byte, do func(tag, value uint64)) {
 	word := 4
 	if e.wide {
 		word = 8
@@ -126,7 +150,7 @@ func (e *elfFile) entries(table []byte, do func(tag, value uint64)) {
 }
 
 // fileOffset is where in the file an address comes from.
-func (e *elfFile) fileOffset(address uint64) (uint64, bool) {
+func (e *ELF) fileOffset(address uint64) (uint64, bool) {
 	for _, s := range e.segments {
 		if s.kind == ptLoad && address >= s.address && address-s.address < s.size {
 			return address - s.address + s.offset, true
@@ -136,7 +160,7 @@ func (e *elfFile) fileOffset(address uint64) (uint64, bool) {
 }
 
 // text is the string at an offset of the file, up to its NUL.
-func (e *elfFile) text(at uint64) string {
+func (e *ELF) text(at uint64) string {
 	b := e.bytes(at, 4096)
 	for i := range b {
 		if b[i] == 0 {
