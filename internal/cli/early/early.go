@@ -15,6 +15,7 @@ import (
 )
 
 func init() {
+	growStack()
 	if status, done := cli.Early(os.Args); done {
 		os.Exit(status)
 	}
