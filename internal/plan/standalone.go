@@ -183,7 +183,8 @@ func (b *builder) attend(pid Var) {
 	info := &Data{Section: SetupRW, Size: 128, Align: 8, Text: "siginfo"}
 	status := &Data{Section: SetupRW, Size: 8, Align: 8, Text: "status"}
 	sig, n, self := b.newVar("signalfd"), b.tmp("n"), b.tmp("self")
-	reap, timeUp, stop, loop, exited := b.label(), b.label(), b.label(), b.label(), b.label()
+	reap, reaped, stop, loop, exited := b.label(), b.label(), b.label(), b.label(), b.label()
+	var wallUp, cpuUp Label
 
 	if in := b.in.Standalone.InPlace; in != nil {
 		b.op(SysClose, Num(uint64(b.in.StatusFD)))
@@ -192,6 +193,7 @@ func (b *builder) attend(pid Var) {
 	}
 	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(sig)
 	if w := b.policy.Time.Wall; w > 0 {
+		wallUp = b.label()
 		b.op(SysSetitimer, named("ITIMER_REAL", 0), Ref(timerValue(w)), null)
 	}
 	poll := &Data{Section: SetupRW, Bytes: make([]byte, 8), Align: 8, Text: "[{signalfd, POLLIN}]"}
@@ -201,18 +203,19 @@ func (b *builder) attend(pid Var) {
 	b.mark(loop)
 	timeout := null
 	if b.policy.Time.CPU > 0 {
+		cpuUp = b.label()
 		timeout = Ref(words("{tv_nsec=10000000}", 0, uint64(10*time.Millisecond)))
 	}
 	b.op(SysPpoll, Ref(poll), Num(1), timeout, null, Num(8)).to(n).retryOn(int(unix.EINTR))
 	if b.policy.Time.CPU > 0 {
-		b.checkCPU(timeUp)
+		b.checkCPU(cpuUp)
 		b.ifEqual(Slot(n), ^uint64(0), Num(0), loop)
 	}
 	b.op(SysRead, Slot(sig), Ref(info), Num(128)).orElse(loop)
 	b.op(Load, Ref(info), Num(4)).to(n)
 	b.ifEqual(Slot(n), ^uint64(0), named("SIGCHLD", uint64(unix.SIGCHLD)), reap)
 	if b.policy.Time.Wall > 0 {
-		b.ifEqual(Slot(n), ^uint64(0), named("SIGALRM", uint64(unix.SIGALRM)), timeUp)
+		b.ifEqual(Slot(n), ^uint64(0), named("SIGALRM", uint64(unix.SIGALRM)), wallUp)
 	}
 	b.op(SysKill, Slot(pid), Slot(n)).ignoring()
 	b.ifEqual(Slot(n), ^uint64(0), named("SIGTSTP", uint64(unix.SIGTSTP)), stop)
@@ -221,16 +224,12 @@ func (b *builder) attend(pid Var) {
 	b.op(SysGetpid).to(self)
 	b.op(SysKill, Slot(self), named("SIGSTOP", uint64(unix.SIGSTOP))).ignoring().then(loop)
 
-	if b.policy.Time.Wall > 0 || b.policy.Time.CPU > 0 {
-		b.mark(timeUp)
-		text := "cloche: a time limit of the sandbox was reached: it was ended\n"
-		b.op(SysWrite, Num(2), b.str(text), Num(uint64(len(text)))).ignoring()
-		b.op(SysKill, Slot(pid), named("SIGKILL", uint64(unix.SIGKILL))).ignoring().then(loop)
-	}
+	b.endInTime(pid, status, wallUp, cpuUp, reaped)
 
 	b.mark(reap)
 	b.op(SysWait4, Slot(pid), Ref(status), Flags(cWnohang), null).to(n).orElse(loop)
 	b.ifEqual(Slot(n), ^uint64(0), Num(0), loop)
+	b.mark(reaped)
 	b.removeCgroup()
 	b.op(Load, Ref(status), Num(4)).to(n)
 	b.op(Alu, Slot(n), Num(8), Num(0xff), Num(0), Num(0)).to(self)

@@ -2,8 +2,11 @@ package plan
 
 import (
 	"encoding/binary"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
 )
 
 // reportInWords is reportFatal of an executable: the messages travel in the
@@ -69,6 +72,41 @@ func (b *builder) reportInWords() {
 		b.op(Alu, Target(b.fatal), Num(0), all, Num(0), Num(0)).to(VarFailedOp).then(b.fatal)
 	}
 	b.finishMessages(messages)
+}
+
+// endInTime kills the sandbox where a time limit led to wallUp or cpuUp, says
+// which one it was, and goes on at reaped with what wait4 told.
+func (b *builder) endInTime(pid Var, status *Data, wallUp, cpuUp, reaped Label) {
+	t := b.policy.Time
+	if t.Wall == 0 && t.CPU == 0 {
+		return
+	}
+	kill := b.label()
+	for _, limit := range [...]struct {
+		set  time.Duration
+		at   Label
+		what string
+		key  string
+		flag string
+	}{
+		{t.Wall, wallUp, "it ran for " + policy.FormatDuration(t.Wall), "time.wall", "--wall-time"},
+		{t.CPU, cpuUp, "it used " + policy.FormatDuration(t.CPU) + " of CPU time", "time.cpu", "--cpu-time"},
+	} {
+		if limit.set == 0 {
+			continue
+		}
+		text := "cloche: the command was killed: " + limit.what
+		if o := b.policy.Origins[limit.key]; o != "" {
+			text += " (" + o + ")"
+		}
+		text += "; to allow more: build it with " + limit.flag + "\n"
+		b.mark(limit.at)
+		b.op(SysWrite, Num(2), b.str(text), Num(uint64(len(text)))).ignoring().then(kill)
+	}
+	b.mark(kill)
+	b.op(SysKill, Slot(pid), named("SIGKILL", uint64(unix.SIGKILL))).ignoring()
+	// Not back to the loop, where the CPU time that is used up would end it again.
+	b.op(SysWait4, Slot(pid), Ref(status), Num(0), null).retryOn(int(unix.EINTR)).then(reaped)
 }
 
 // maxErrno is the last errno that has a name of its own.
