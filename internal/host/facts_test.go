@@ -86,6 +86,14 @@ func TestStat(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, g, w)
 		}
 	}
+	var l Facts
+	l.Look(p("d"), p("dl"), p("dl/f"), p("fl"), p("broken"), p("loop"), p("none"), p("d/f/x"), "/")
+	for name, got := range l.Paths {
+		all := f.Paths[name]
+		if got.Exists != all.Exists || got.Err != all.Err || got.Mode != all.Mode || got.Link != all.Link {
+			t.Errorf("%s: Look says %+v, Stat %+v", name, got, all)
+		}
+	}
 	null := f.Paths["/dev/null"]
 	if null.Rdev != unix.Mkdev(1, 3) || null.Mode&unix.S_IFMT != unix.S_IFCHR {
 		t.Errorf("/dev/null: %+v", null)

@@ -35,6 +35,30 @@ func (f *Facts) Stat(paths ...string) {
 	}
 }
 
+// Look is Stat for paths on which something is going to be mounted: what is there
+// matters, and its real name, owner and inode do not. It is one system call for
+// each that is no symbolic link.
+func (f *Facts) Look(paths ...string) {
+	if f.Paths == nil {
+		f.Paths = make(map[string]PathFact, len(paths))
+	}
+	for _, p := range paths {
+		if _, ok := f.Paths[p]; ok {
+			continue
+		}
+		var st unix.Statx_t
+		err := unix.Statx(unix.AT_FDCWD, p, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MODE, &st)
+		switch {
+		case err != nil:
+			f.Paths[p] = PathFact{Err: errnoName(err)}
+		case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+			f.Paths[p] = statPath(p)
+		default:
+			f.Paths[p] = PathFact{Exists: true, Mode: uint32(st.Mode)}
+		}
+	}
+}
+
 // statPath resolves the path once, and takes all but the link's text from the
 // descriptor, so that everything told belongs to the same file.
 func statPath(p string) PathFact {

@@ -17,7 +17,7 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 	}
 	p := spec.Policy
 	facts.Stat(plan.SourcePaths(p)...)
-	facts.Stat(plan.TargetPaths(p, facts)...)
+	facts.Look(plan.TargetPaths(p, facts)...)
 	// Whoever runs it may have fewer privileges than its maker.
 	facts.CapEff = 0
 	in := plan.Input{

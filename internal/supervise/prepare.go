@@ -60,33 +60,49 @@ func (pr *Prepared) compile() error {
 }
 
 // decide finds the facts and makes the cgroup, or, with create false, only
-// decides about it.
-
+// decides about it. The two have nothing to do with each other and both wait for
+// the kernel, so they go side by side.
 func decide(spec *Spec, create bool) (*Prepared, error) {
 	pr := &Prepared{spec: spec}
+	made := make(chan error, 1)
+	go func() {
+		var err error
+		pr.group, pr.notes, err = makeCgroup(spec, create)
+		made <- err
+	}()
+	err := pr.lookAround()
+	if failed := <-made; err == nil {
+		err = failed
+	}
+	if err != nil {
+		pr.discard()
+		return nil, err
+	}
+	pr.number(&pr.input)
+	return pr, nil
+}
+
+// lookAround finds what a plan needs to know of the host.
+func (pr *Prepared) lookAround() error {
+	spec := pr.spec
 	facts, err := host.Quick()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p := spec.Policy
 	if p.Landlock == policy.LandlockRequire && facts.LandlockABI == 0 {
-		return nil, &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock.mode"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
+		return &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock.mode"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
 	}
 	facts.Stat(plan.SourcePaths(p)...)
-	facts.Stat(plan.TargetPaths(p, facts)...)
+	facts.Look(plan.TargetPaths(p, facts)...)
 
 	in := plan.Input{Policy: p, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
 	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
-		return nil, err
+		return err
 	}
 	in.InitFilter = seccomp.InitProgram(facts.GOARCH)
-
-	if pr.group, pr.notes, err = makeCgroup(spec, create); err != nil {
-		return nil, err
-	}
-	pr.number(&in)
 	pr.input = in
-	return pr, nil
+	return nil
 }
 
 // filterOf is the compiled seccomp filter of a policy.
