@@ -122,8 +122,16 @@ func (t *terminal) resize() {
 func (t *terminal) setRaw() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.raw && t.outside.SetRaw() == nil {
-		t.raw = true
+	if t.raw || t.outside.SetRaw() != nil {
+		return
+	}
+	t.raw = true
+	// The console package leaves OPOST on. What is printed was processed by the
+	// terminal inside already, or is meant to come out as it is.
+	fd := int(t.outside.Fd())
+	if m, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
+		m.Oflag &^= unix.OPOST
+		_ = unix.IoctlSetTermios(fd, unix.TCSETS, m)
 	}
 }
 
