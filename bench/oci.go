@@ -64,7 +64,7 @@ func writeBundle(bundle string) error {
 		},
 		"mounts": mounts,
 		"linux": object{
-			"namespaces": []object{{"type": "user"}, {"type": "mount"}, {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"}},
+			"namespaces":  []object{{"type": "user"}, {"type": "mount"}, {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"}},
 			"uidMappings": ids(os.Getuid()), "gidMappings": ids(os.Getgid()),
 		},
 	}
