@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"github.com/cloche-sandbox/cloche/internal/host"
-	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/seccomp"
@@ -35,7 +34,7 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 	if p.Terminal == policy.TerminalAuto {
 		pl.Notes = append(pl.Notes, "terminal: an executable has no terminal of its own; it uses the caller's, in a session of its own")
 	}
-	im, err := launcher.Assemble(launcher.Program{GOARCH: pl.GOARCH, Ops: pl.Ops, OnFatal: pl.OnFatal, Vars: len(pl.VarNames)})
+	im, err := assemble(pl)
 	if err != nil {
 		return nil, nil, err
 	}

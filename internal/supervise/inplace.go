@@ -103,7 +103,7 @@ func (pr *Prepared) assembleInPlace(in *plan.InPlace) (*launcher.Image, error) {
 	if err := pr.compile(); err != nil {
 		return nil, err
 	}
-	return launcher.Assemble(launcher.Program{GOARCH: pr.Plan.GOARCH, Ops: pr.Plan.Ops, OnFatal: pr.Plan.OnFatal, Vars: len(pr.Plan.VarNames)})
+	return assemble(pr.Plan)
 }
 
 // Unexplained is what a sandbox that was executed in place wants explained.

@@ -23,6 +23,7 @@ import (
 // Prepared is a sandbox of which everything is decided and nothing started.
 type Prepared struct {
 	Plan  *plan.Plan
+	image *launcher.Image
 	spec  *Spec
 	input plan.Input
 	group *cgroup.Group
@@ -36,16 +37,38 @@ func Explain(spec *Spec) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pr, pr.compile()
+	if err := pr.compile(); err != nil {
+		return nil, err
+	}
+	pr.addNotes()
+	return pr, nil
 }
 
-// Prepare decides everything and makes the cgroup.
+// Prepare decides everything, makes the cgroup, and the image.
 func Prepare(spec *Spec) (*Prepared, error) {
 	pr, err := decide(spec, true)
 	if err != nil {
 		return nil, err
 	}
-	return pr, pr.compile()
+	if m, ok := recall(&pr.input); ok {
+		pr.Plan, pr.image = m.plan, m.image
+		pr.addNotes()
+		return pr, nil
+	}
+	if err := pr.compile(); err != nil {
+		return nil, err
+	}
+	if pr.image, err = assemble(pr.Plan); err != nil {
+		pr.discard()
+		return nil, err
+	}
+	keep(made{input: pr.input, plan: pr.Plan, image: pr.image})
+	pr.addNotes()
+	return pr, nil
+}
+
+func assemble(p *plan.Plan) (*launcher.Image, error) {
+	return launcher.Assemble(launcher.Program{GOARCH: p.GOARCH, Ops: p.Ops, OnFatal: p.OnFatal, Vars: len(p.VarNames)})
 }
 
 // compile makes the plan; a cgroup that was made for it goes when there is none.
@@ -55,8 +78,14 @@ func (pr *Prepared) compile() error {
 		pr.discard()
 		return err
 	}
-	pr.Plan.Notes = slices.Concat(pr.Plan.Notes, pr.notes, pr.spec.Policy.Notes)
 	return nil
+}
+
+// addNotes says what was left out, in a plan of its own: others may share the first.
+func (pr *Prepared) addNotes() {
+	p := *pr.Plan
+	p.Notes = slices.Concat(p.Notes, pr.notes, pr.spec.Policy.Notes)
+	pr.Plan = &p
 }
 
 // decide finds the facts and makes the cgroup, or, with create false, only
@@ -148,17 +177,13 @@ func (pr *Prepared) discard() {
 // start makes the image of the plan and executes it.
 func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	spec := pr.spec
-	im, err := launcher.Assemble(launcher.Program{GOARCH: pr.Plan.GOARCH, Ops: pr.Plan.Ops, OnFatal: pr.Plan.OnFatal, Vars: len(pr.Plan.VarNames)})
-	if err != nil {
-		return nil, err
-	}
-	memfd, err := imageFile(im.ELF)
+	memfd, err := imageFile(pr.image.ELF)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(memfd)
 
-	p := &Process{spec: spec, plan: pr.Plan, group: pr.group, index: im.Ops}
+	p := &Process{spec: spec, plan: pr.Plan, group: pr.group, index: pr.image.Ops}
 	status, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("status pipe: %w", err)
