@@ -89,22 +89,15 @@ func (pr *Prepared) addNotes() {
 }
 
 // decide finds the facts and makes the cgroup, or, with create false, only
-// decides about it. The two have nothing to do with each other and both wait for
-// the kernel, so they go side by side.
+// decides about it. (Two goroutines for the two, which wait for the kernel both,
+// took longer: waking a thread costs more than either.)
 func decide(spec *Spec, create bool) (*Prepared, error) {
 	pr := &Prepared{spec: spec}
-	made := make(chan error, 1)
-	go func() {
-		var err error
-		pr.group, pr.notes, err = makeCgroup(spec, create)
-		made <- err
-	}()
-	err := pr.lookAround()
-	if failed := <-made; err == nil {
-		err = failed
+	if err := pr.lookAround(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		pr.discard()
+	var err error
+	if pr.group, pr.notes, err = makeCgroup(spec, create); err != nil {
 		return nil, err
 	}
 	pr.number(&pr.input)
