@@ -28,7 +28,7 @@ import (
 // /proc/self/task; an error means that the program may be confined in part and
 // should end. Programs that use cgo can't be confined with Landlock this way.
 func Confine(p *policy.Policy) error {
-	q, err := resolve(p, os.Environ(), "")
+	q, _, err := resolve(p, nil, os.Environ(), "")
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ func (c *Cmd) Exec(argv []string, skip int) (ok bool, err error) {
 	if !supervise.CanBecome(spec) {
 		return false, nil
 	}
+	argv = append(argv[:skip:skip], spec.Args...) // a command that the policy shows may have another path inside
 	return true, supervise.Become(spec, argv, skip)
 }
 

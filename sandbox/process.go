@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/internal/program"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 )
@@ -205,21 +206,22 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 	if env == nil {
 		env = os.Environ()
 	}
-	p, err := resolve(c.Policy, env, c.Dir)
+	p, args, err := resolve(c.Policy, c.Args, env, c.Dir)
 	if err != nil {
 		return nil, err
 	}
 	return &supervise.Spec{
-		Policy: p, Args: c.Args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked,
+		Policy: p, Args: args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked,
 	}, nil
 }
 
-// resolve makes a policy's paths absolute and checks it.
-func resolve(p *policy.Policy, env []string, dir string) (*policy.Policy, error) {
+// resolve makes a policy's paths absolute and checks it. Where it shows the
+// command, args are its arguments, and are returned as they are inside.
+func resolve(p *policy.Policy, args, env []string, dir string) (*policy.Policy, []string, error) {
 	if dir == "" {
 		var err error
 		if dir, err = os.Getwd(); err != nil {
-			return nil, fmt.Errorf("sandbox: the working directory can't be found: %w; cd to one that exists", err)
+			return nil, nil, fmt.Errorf("sandbox: the working directory can't be found: %w; cd to one that exists", err)
 		}
 	}
 	home := ""
@@ -229,13 +231,16 @@ func resolve(p *policy.Policy, env []string, dir string) (*policy.Policy, error)
 		}
 	}
 	p = p.Clone()
+	if p.ShowCommand {
+		args = program.Show(p, args, p.Environ(env), home, dir)
+	}
 	if err := policy.Expand(p, home, dir); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := policy.Validate(p); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return p, nil
+	return p, args, nil
 }
 
 // input is stdin as a file, with a goroutine that copies where it is none.

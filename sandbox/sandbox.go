@@ -18,7 +18,10 @@ import (
 // Cmd is a command to be run in a sandbox, or one that runs or ran.
 type Cmd struct {
 	Policy *policy.Policy
-	Args   []string // Args[0] is looked up in the PATH inside, unless it holds a slash
+	// Args[0] is looked up in the PATH inside, unless it holds a slash. A policy
+	// with ShowCommand, such as the judge profile, finds the file outside, a
+	// relative path from Dir, and shows it inside.
+	Args []string
 
 	// Stdin, Stdout and Stderr are as in os/exec: nil is /dev/null, an *os.File
 	// is passed on as it is, anything else is copied by a goroutine.
