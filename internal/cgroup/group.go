@@ -135,6 +135,9 @@ func (g *Group) make(lim *policy.Limits, o Options) error {
 			return err
 		}
 	}
+	for i := range g.dirs {
+		glance(g.dirs[i].parentFD)
+	}
 	if o.CPUTime {
 		return g.openCPU()
 	}

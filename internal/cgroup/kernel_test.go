@@ -285,3 +285,43 @@ func TestRemoveStale(t *testing.T) {
 		}
 	}
 }
+
+// TestCreateRemovesStale: a program that becomes its sandbox calls no Remove.
+func TestCreateRemovesStale(t *testing.T) {
+	l, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	require(t, l, "pids")
+	dead := exec.Command("/bin/true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	places, err := l.places(1<<Pids, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	me := self()
+	stale := filepath.Join(places[0].dir, owner{pid: dead.ProcessState.Pid(), start: 1, ns: me.ns}.name("y1"))
+	living := filepath.Join(places[0].dir, owner{pid: os.Getppid(), start: 1, ns: me.ns}.name("y2"))
+	foreign := filepath.Join(places[0].dir, owner{pid: dead.ProcessState.Pid(), start: 1, ns: me.ns + 1}.name("y3"))
+	for _, d := range []string{stale, living, foreign} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(d)
+	}
+	glanced.Clear()
+	g, err := l.Create("", policy.Limits{Pids: 5}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d, want := range map[string]bool{stale: false, living: true, foreign: true, g.Path(): true} {
+		if _, err := os.Stat(d); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", filepath.Base(d), err == nil, want)
+		}
+	}
+	if err := g.Remove(); err != nil {
+		t.Error(err)
+	}
+}
