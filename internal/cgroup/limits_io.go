@@ -18,7 +18,7 @@ func (w *writer) io(l *policy.IOLimit) {
 	}
 	dev, err := blockDevice(l.Device)
 	if err != nil {
-		w.err = fmt.Errorf("limits.io %s: %w", l.Device, err)
+		w.err = fmt.Errorf("limits.io %s: %w; name a block device, such as /dev/sda, or a file on one", l.Device, err)
 		return
 	}
 	rates := [...]struct {
@@ -60,7 +60,7 @@ func blockDevice(name string) (string, error) {
 		major, minor = st.Rdev_major, st.Rdev_minor
 	}
 	if major == 0 {
-		return "", fmt.Errorf("%s is on a file system that has no block device of its own (tmpfs, overlay, network, btrfs); name the device itself, such as /dev/sda", name)
+		return "", fmt.Errorf("%s is on a file system that has no block device of its own (tmpfs, overlay, network, btrfs)", name)
 	}
 	return wholeDisk("/sys/dev/block", strconv.FormatUint(uint64(major), 10)+":"+strconv.FormatUint(uint64(minor), 10))
 }

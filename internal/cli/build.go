@@ -42,21 +42,21 @@ func build(inv *invocation) error {
 		case !info.Mode().IsRegular():
 			f, err := os.OpenFile(name, os.O_WRONLY, 0)
 			if err != nil {
-				return bad(whyFile(err))
+				return bad(whyUnwritable(err))
 			}
 			defer f.Close()
 			if _, err := f.Write(elf); err != nil {
-				return bad(whyFile(err))
+				return bad(whyUnwritable(err))
 			}
 			return nil
 		}
 		// The file that a link leads to is replaced, not the link.
 		if name, err = filepath.EvalSymlinks(name); err != nil {
-			return bad(whyFile(err))
+			return bad(whyUnwritable(err))
 		}
 	}
 	if err := writeWhole(name, elf, 0o777); err != nil {
-		return bad(whyFile(err))
+		return bad(whyUnwritable(err))
 	}
 	return nil
 }

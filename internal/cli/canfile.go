@@ -220,6 +220,9 @@ func (o *oracle) exec(name string) (answer, error) {
 			break
 		}
 		next, kind := interpreterOf(o.v.host, n.hostPath)
+		if next == "" && kind != "" {
+			return no("the first line of "+what+" names no "+kind, n.place)
+		}
 		if next == "" {
 			break
 		}

@@ -180,6 +180,9 @@ func (s *search) hiddenInterpreter(name string, n *node) string {
 		}
 		next, what := interpreterOf(s.v.host, n.hostPath)
 		if next == "" {
+			if what != "" {
+				return clip(name) + ": its first line names no " + what + " after #!; write one such as #!/bin/sh"
+			}
 			return ""
 		}
 		if !path.IsAbs(next) {

@@ -18,7 +18,7 @@ func interpreterOf(h hostFS, p string) (interpreter, what string) {
 	}
 	defer f.Close()
 	if words := program.Script(f); words != nil {
-		return words[0], "script interpreter"
+		return append(words, "")[0], "script interpreter" // "": the line names none
 	}
 	if e := program.ReadELF(f); e != nil {
 		if i := e.Interpreter(); i != "" {
@@ -37,7 +37,7 @@ func (s *search) hiddenLibraries(name string) string {
 	}
 	seen := map[string]bool{}
 	queue := []*node{n}
-	if next, what := interpreterOf(s.v.host, n.hostPath); what == "script interpreter" {
+	if next, what := interpreterOf(s.v.host, n.hostPath); what == "script interpreter" && next != "" {
 		if n, err := s.v.walk(next); err == nil && n.hostPath != "" {
 			queue = append(queue, n)
 		}

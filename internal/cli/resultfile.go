@@ -32,7 +32,7 @@ func prepareResult(name string) (*resultFile, error) {
 	case err == nil && !info.Mode().IsRegular():
 		f, err := os.OpenFile(name, os.O_WRONLY, 0)
 		if err != nil {
-			return bad(whyFile(err))
+			return bad(whyUnwritable(err))
 		}
 		return &resultFile{path: name, direct: f}, nil
 	case err == nil:
@@ -67,7 +67,7 @@ func (f *resultFile) write(r *sandbox.Result, message string, code int) int {
 		return code
 	}
 	if err := f.save(r, message); err != nil {
-		return fail(fmt.Errorf("--result %s: %s", clip(f.path), whyFile(err)))
+		return fail(fmt.Errorf("--result %s: %s", clip(f.path), whyUnwritable(err)))
 	}
 	return code
 }

@@ -71,6 +71,8 @@ func explain(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, report string,
 		message = filterMessage(p)
 	case code < 128:
 		message = hintAfterExit(p, inv, code)
+	default:
+		code, message = stillborn(p, inv, code)
 	}
 	if message != "" {
 		complain(message)
@@ -97,7 +99,7 @@ func supervised(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, result *res
 		complain(message)
 	}
 	r := cmd.Result()
-	if r == nil || r.Reason == sandbox.Setup {
+	if r == nil || r.Reason == sandbox.Setup || r.Reason == sandbox.Signaled && code == exitCannotExec {
 		return result.write(failedResult(code), message, code)
 	}
 	return result.write(r, "", code)
@@ -165,7 +167,9 @@ func ended(p *policy.Policy, inv *invocation, r *sandbox.Result, err error) (int
 			return 0, ""
 		}
 		return r.ExitCode, hintAfterExit(p, inv, r.ExitCode)
-	case sandbox.Signaled, sandbox.Canceled:
+	case sandbox.Signaled:
+		return stillborn(p, inv, r.ExitCode)
+	case sandbox.Canceled:
 		return r.ExitCode, ""
 	case sandbox.Syscall:
 		return r.ExitCode, filterMessage(p)

@@ -92,9 +92,57 @@ func killedClocheLeavesNothing(t *testing.T) {
 			}
 			_ = cmd.Wait()
 			_, _ = io.ReadAll(out) // ends when the last process that holds it does
-			waitFor(t, "its processes to be gone", func() bool { return running(mark) == 0 })
+			waitFor(t, "its processes to be gone", func() bool { return len(marked(mark)) == 0 })
+			cleanedByTheNext(t, way.flags, cmd.Process.Pid)
 		})
 	}
+}
+
+// The moment may be any of the set-up.
+func TestKilledAtAnyMoment(t *testing.T) { asRootAndUser(t, killedAtAnyMoment) }
+
+func killedAtAnyMoment(t *testing.T) {
+	requireSandbox(t)
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			mark := "cloche-test-" + filepath.Base(t.TempDir()) + strings.ReplaceAll(way.name, " ", "-")
+			var killed []int
+			for i := range 16 {
+				cmd := cloche(append(append([]string{"run"}, way.flags...), "--", "sh", "-c", "while :; do sleep 0.05; done", mark)...)
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Duration(i) * 500 * time.Microsecond)
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				killed = append(killed, cmd.Process.Pid)
+			}
+			waitFor(t, "their processes to be gone", func() bool { return len(marked(mark)) == 0 })
+			cleanedByTheNext(t, way.flags, killed...)
+		})
+	}
+}
+
+// cleanedByTheNext runs a sandbox, and looks for cgroups that killed ones left.
+func cleanedByTheNext(t *testing.T, flags []string, pids ...int) {
+	t.Helper()
+	if out, err := cloche(append(append([]string{"run"}, flags...), "--", "true")...).CombinedOutput(); err != nil {
+		t.Fatalf("the next run: %v: %s", err, out)
+	}
+	for _, pid := range pids {
+		if left := groupsOf(pid); len(left) > 0 {
+			t.Errorf("the next run has left %q", left)
+		}
+	}
+}
+
+// groupsOf lists the cgroups that a process has made.
+func groupsOf(pid int) (all []string) {
+	for _, depth := range []string{"", "*/", "*/*/", "*/*/*/"} {
+		groups, _ := filepath.Glob("/sys/fs/cgroup/" + depth + "cloche-" + strconv.Itoa(pid) + "-*")
+		all = append(all, groups...)
+	}
+	return all
 }
 
 // startReady starts a shell in a sandbox that has carried out set-up, and waits.
@@ -139,15 +187,25 @@ func stateOf(pid int) string {
 	return after[:min(1, len(after))]
 }
 
-// running counts the processes that have mark among their arguments.
+// running counts the processes that have mark among their arguments, but for
+// Cloche's own: itself, and what it set up.
 func running(mark string) int {
 	n := 0
-	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range names {
-		data, err := os.ReadFile(f)
-		if err == nil && strings.Contains(string(data), mark) && !strings.Contains(string(data), "cloche\x00run") {
+	for _, arguments := range marked(mark) {
+		if !strings.Contains(arguments, "cloche\x00run") {
 			n++
 		}
 	}
 	return n
+}
+
+// marked are the arguments of the processes that have mark among them.
+func marked(mark string) (all []string) {
+	names, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range names {
+		if data, err := os.ReadFile(f); err == nil && strings.Contains(string(data), mark) {
+			all = append(all, string(data))
+		}
+	}
+	return all
 }

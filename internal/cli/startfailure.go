@@ -16,8 +16,15 @@ import (
 // matter, 125 for all else.
 func startFailure(p *policy.Policy, inv *invocation, err error) (code int, message string) {
 	var se *supervise.SetupError
-	if !errors.As(err, &se) || se.Failure == nil || se.Failure.Step.Kind != plan.KindExec {
+	if !errors.As(err, &se) {
 		return exitFailure, err.Error()
+	}
+	if se.Failure == nil || se.Failure.Step.Kind != plan.KindExec {
+		errno := unix.Errno(0)
+		if se.Failure != nil {
+			errno = se.Failure.Errno
+		}
+		return exitFailure, err.Error() + tooSmallToStart(p, errno)
 	}
 	code = exitCannotExec
 	if se.Failure.Errno == unix.ENOENT {

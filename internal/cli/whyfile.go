@@ -33,3 +33,11 @@ func whyFile(err error) string {
 	}
 	return err.Error()
 }
+
+// whyUnwritable says why a file can't be written.
+func whyUnwritable(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "permission denied; make its directory writable for this user (chmod, chown), or choose another place"
+	}
+	return whyFile(err)
+}

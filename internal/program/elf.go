@@ -14,18 +14,22 @@ type ELF struct {
 	order    binary.ByteOrder
 	wide     bool   // 64 bits
 	machine  uint16 // EM_X86_64 and its like
+	entry    uint64
 	segments []elfSegment
 }
 
 type elfSegment struct {
-	kind                  uint32
-	offset, address, size uint64
+	kind, flags           uint32
+	offset, address, size uint64 // size in the file
+	memory                uint64 // size in memory
 }
 
 const (
 	ptLoad    = 1
 	ptDynamic = 2
 	ptInterp  = 3
+
+	pfWrite = 2
 
 	dtNeeded  = 1
 	dtStrtab  = 5
@@ -52,8 +56,10 @@ func ReadELF(f io.ReaderAt) *ELF {
 		if len(head) < 64 {
 			return nil
 		}
+		e.entry = e.order.Uint64(head[24:])
 		table, size, count = e.order.Uint64(head[32:]), uint64(e.order.Uint16(head[54:])), uint64(e.order.Uint16(head[56:]))
 	} else {
+		e.entry = uint64(e.order.Uint32(head[24:]))
 		table, size, count = uint64(e.order.Uint32(head[28:])), uint64(e.order.Uint16(head[42:])), uint64(e.order.Uint16(head[44:]))
 	}
 	if size < 32 || e.wide && size < 56 || count > 1024 {
@@ -66,8 +72,10 @@ func ReadELF(f io.ReaderAt) *ELF {
 		}
 		s := elfSegment{kind: e.order.Uint32(h)}
 		if e.wide {
+			s.flags, s.memory = e.order.Uint32(h[4:]), e.order.Uint64(h[40:])
 			s.offset, s.address, s.size = e.order.Uint64(h[8:]), e.order.Uint64(h[16:]), e.order.Uint64(h[32:])
 		} else {
+			s.flags, s.memory = e.order.Uint32(h[24:]), uint64(e.order.Uint32(h[20:]))
 			s.offset, s.address, s.size = uint64(e.order.Uint32(h[4:])), uint64(e.order.Uint32(h[8:])), uint64(e.order.Uint32(h[16:]))
 		}
 		e.segments = append(e.segments, s)
@@ -93,6 +101,48 @@ func (e *ELF) Interpreter() string {
 		}
 	}
 	return ""
+}
+
+// Damage says what is wrong with the file, where its headers tell of things
+// that are not there: the kernel begins to load it then, and kills the process
+// instead of refusing execve(2). "" is no proof that it is whole.
+func (e *ELF) Damage() string {
+	found, entered := false, false
+	for _, s := range e.segments {
+		if s.kind != ptLoad {
+			continue
+		}
+		found = true
+		entered = entered || e.entry >= s.address && e.entry-s.address < s.memory
+		end := s.offset + s.size
+		if s.size > 0 && (end < s.offset || len(e.bytes(end-1, 1)) == 0) {
+			return "a part that is to be loaded lies beyond the end of the file, so it is cut short or damaged"
+		}
+	}
+	switch {
+	case !found:
+		return "its headers name nothing to load"
+	case !entered:
+		return "it would begin outside of what is loaded"
+	}
+	return ""
+}
+
+// Memory is how much of its address space a program takes to be loaded, and how
+// much of that it may write to: what the rlimits as and data are held against.
+func (e *ELF) Memory() (all, writable uint64) {
+	const page = 4096
+	for _, s := range e.segments {
+		if s.kind != ptLoad || s.memory > 1<<48 {
+			continue
+		}
+		n := (s.address%page + s.memory + page - 1) / page * page
+		all += n
+		if s.flags&pfWrite != 0 {
+			writable += n
+		}
+	}
+	return all, writable
 }
 
 // Matches reports whether a library is of the same kind of machine: a loader

@@ -10,8 +10,8 @@ import (
 )
 
 // Script returns the words after the #! of a script's first line as the kernel
-// splits them, the interpreter and at most one argument, or nil for what is no
-// script. See execve(2).
+// splits them: the interpreter and at most one argument. It is nil for what is no
+// script, and empty for one that names no interpreter. See execve(2).
 func Script(f io.ReaderAt) []string {
 	head := make([]byte, 256) // BINPRM_BUF_SIZE
 	n, _ := f.ReadAt(head, 0)
@@ -24,7 +24,7 @@ func Script(f io.ReaderAt) []string {
 	i := strings.IndexAny(text, " \t")
 	switch {
 	case text == "":
-		return nil
+		return []string{}
 	case i < 0:
 		return []string{text}
 	}

@@ -80,6 +80,8 @@ func TestELF(t *testing.T) {
 			if e := ReadELF(strings.NewReader(s)); e != nil {
 				e.Interpreter()
 				e.Dynamic()
+				e.Damage()
+				e.Memory()
 			}
 		}
 	}
@@ -91,17 +93,39 @@ func TestScript(t *testing.T) {
 		"#! /bin/sh":                     {"/bin/sh"},
 		"#!/usr/bin/env  python3 -u \nx": {"/usr/bin/env", "python3 -u"},
 		"#!\t/bin/sh\t-e\n":              {"/bin/sh", "-e"},
-		"#!\n/bin/sh":                    nil,
+		"#!\n/bin/sh":                    {},
 		"# /bin/sh":                      nil,
 		"":                               nil,
 	} {
-		if got := Script(strings.NewReader(text)); !slices.Equal(got, want) {
+		if got := Script(strings.NewReader(text)); !slices.Equal(got, want) || (got == nil) != (want == nil) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 	for argument, want := range map[string]string{"python3": "python3", "-S A=b python3 -u": "python3", "-i": "", "": ""} {
 		if got := envCommand(argument); got != want {
 			t.Errorf("env %q: %q, want %q", argument, got, want)
+		}
+	}
+}
+
+func TestDamage(t *testing.T) {
+	good := []byte(elfWith(62, "/lib64/ld.so", ""))
+	binary.LittleEndian.PutUint64(good[24:], 0x10040)   // entry
+	binary.LittleEndian.PutUint64(good[64+40:], 0x1800) // p_memsz, of which 0x800 are zeros
+	binary.LittleEndian.PutUint32(good[64+4:], 6)
+	if d := ReadELF(strings.NewReader(string(good))).Damage(); d != "" {
+		t.Errorf("a good file: %s", d)
+	}
+	if all, writable := ReadELF(strings.NewReader(string(good))).Memory(); all != 0x2000 || writable != 0x2000 {
+		t.Errorf("memory %#x, writable %#x", all, writable)
+	}
+	for want, text := range map[string]string{
+		"cut short": string(good[:0xfff]),
+		"nothing":   strings.Replace(string(good), "\x01\x00\x00\x00\x06", "\x07\x00\x00\x00\x06", 1),
+		"outside":   elfWith(62, "", ""),
+	} {
+		if d := ReadELF(strings.NewReader(text)).Damage(); !strings.Contains(d, want) {
+			t.Errorf("%q, want %q", d, want)
 		}
 	}
 }

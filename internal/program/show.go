@@ -117,7 +117,7 @@ func (s *shower) program(name string, depth int) {
 	}
 	defer f.Close()
 	if words := Script(f); words != nil {
-		if !path.IsAbs(words[0]) {
+		if len(words) == 0 || !path.IsAbs(words[0]) {
 			return
 		}
 		s.program(words[0], depth+1)
