@@ -77,6 +77,11 @@ func TestGoldenPlans(t *testing.T) {
 				in.Standalone = &Standalone{Command: []string{"/bin/true"}}
 				golden(t, name+"-standalone", in)
 			}
+			if name == "default" {
+				in.Standalone = &Standalone{InPlace: &InPlace{ArgvSkip: 3, ReadFD: 3, ExeFD: 5, Env: []string{"HOME=/home/u", ""}, Remove: []string{"/sys/fs/cgroup/pids/cloche-1"}}}
+				in.StatusFD = 4
+				golden(t, name+"-in-place", in)
+			}
 		})
 	}
 }

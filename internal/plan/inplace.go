@@ -54,7 +54,7 @@ func (b *builder) explain(code Var) {
 	env := &Data{Bytes: make([]byte, 8*(len(in.Env)+2)), Align: 8, Text: "environment", Relocs: make([]Reloc, 0, len(in.Env)+1)}
 	env.Relocs = append(env.Relocs, Reloc{Off: 0, To: text})
 	for i, kv := range in.Env {
-		env.Relocs = append(env.Relocs, Reloc{Off: 8 * (i + 1), To: &Data{Bytes: append([]byte(kv), 0)}})
+		env.Relocs = append(env.Relocs, Reloc{Off: 8 * (i + 1), To: b.str(kv).data})
 	}
 	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
 	b.op(SysExecveat, Num(uint64(in.ExeFD)), b.str(""), Slot(b.whole), Ref(env), Flags(cEmptyPath)).ignoring()

@@ -128,7 +128,12 @@ func (p *Plan) goTo(l Label) string {
 
 // pseudoText reads a pseudo-operation as a formula.
 func (p *Plan) pseudoText(s *strings.Builder, op *Op) {
-	arg := func(i int) string { return op.Args[i].text(p.VarNames) }
+	arg := func(i int) string {
+		if l, ok := op.Args[i].IsTarget(); ok {
+			return "operation" + strings.TrimPrefix(p.goTo(l), "to")
+		}
+		return op.Args[i].text(p.VarNames)
+	}
 	masked := func(v string, a Arg) string {
 		if kind := a.kind; kind == argNumber && a.value == ^uint64(0) {
 			return v

@@ -31,11 +31,24 @@ type Prepared struct {
 }
 
 // Explain makes the plan of a spec without making anything on the host: what
-// `cloche plan` shows. File descriptors have the numbers they would have.
-func Explain(spec *Spec) (*Prepared, error) {
+// `cloche plan` shows. With a skip that is not negative it is the plan of Become,
+// where nothing keeps Become from it. File descriptors have the numbers that they
+// would have in a program with no others open.
+func Explain(spec *Spec, skip int) (*Prepared, error) {
 	pr, err := decide(spec, false)
 	if err != nil {
 		return nil, err
+	}
+	if skip >= 0 && CanBecome(spec) {
+		first := pr.input.StatusFD
+		in := pr.inPlace([2]int{first, first + 1}, first+2, skip)
+		for i := range pr.input.EntryFDs {
+			pr.input.EntryFDs[i] = first + 3 + i
+		}
+		if pr.input.CgroupFD >= 0 {
+			pr.input.CgroupFD = first + 3 + len(pr.input.EntryFDs)
+		}
+		pr.input.Standalone = &plan.Standalone{InPlace: in}
 	}
 	if err := pr.compile(); err != nil {
 		return nil, err
