@@ -31,11 +31,9 @@ func showPlan(inv *invocation, out io.Writer) error {
 	if len(args) == 0 {
 		args = []string{"CMD"} // no step depends on it
 	}
-	// As `cloche run` with the same flags would do it: see run.
+	// As `cloche run` with the same flags would do it: see run. (With --result, which
+	// is no flag of this verb, that stays beside the command.)
 	skip := len(os.Args) - len(inv.args)
-	if inv.wasGiven("result") {
-		skip = -1
-	}
 	pr, err := supervise.Explain(&supervise.Spec{
 		Policy: p, Args: args, Env: p.Environ(os.Environ()), Name: inv.name,
 		Terminal: terminalStreams(p),
