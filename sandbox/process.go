@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/cloche-sandbox/cloche/internal/program"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
@@ -342,8 +341,8 @@ func (c *Cmd) Kill() error { return c.Signal(syscall.SIGKILL) }
 func resultOf(o *supervise.Outcome) *Result {
 	r := &Result{
 		Reason: Reason(o.Reason), Limit: o.Limit, WallTime: o.Wall,
-		UserTime: time.Duration(o.Rusage.Utime.Nano()), SystemTime: time.Duration(o.Rusage.Stime.Nano()),
-		PeakMemory: o.Rusage.Maxrss << 10, PeakProcesses: -1, OOMKills: -1, Throttled: -1, OutputBytes: o.Output,
+		UserTime: o.Used.User, SystemTime: o.Used.System,
+		PeakMemory: o.Used.MaxRSS, PeakProcesses: -1, OOMKills: -1, Throttled: -1, OutputBytes: o.Output,
 	}
 	switch ws := o.WaitStatus; {
 	case ws.Signaled():

@@ -29,11 +29,16 @@ type Result struct {
 	Signal   syscall.Signal `json:"signal,omitempty"` // that ended the command; 0: none
 	Limit    string         `json:"limit,omitempty"`  // the policy key of the limit that ended it, such as "limits.memory"
 
-	WallTime   time.Duration `json:"wall_time_ns"`
-	UserTime   time.Duration `json:"user_time_ns"`   // of the cgroup where there is one, else of the command and its reaped children
-	SystemTime time.Duration `json:"system_time_ns"` // the same
+	WallTime time.Duration `json:"wall_time_ns"`
 
-	PeakMemory    int64 `json:"peak_memory_bytes"` // of the cgroup, else the largest resident set of one process
+	// Of the cgroup where it counts, else of the command and its reaped children,
+	// for memory the largest resident set of one process. When the sandbox was
+	// killed as a whole, for a time limit or the context, and no cgroup
+	// counted, at least that much was used; after another kill they are -1.
+	UserTime   time.Duration `json:"user_time_ns"`
+	SystemTime time.Duration `json:"system_time_ns"`
+	PeakMemory int64         `json:"peak_memory_bytes"`
+
 	PeakProcesses int64 `json:"peak_processes"`
 	OOMKills      int64 `json:"oom_kills"`
 	Throttled     int64 `json:"cpu_throttled_periods"`

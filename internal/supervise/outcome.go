@@ -29,15 +29,15 @@ type Outcome struct {
 	Limit      string // policy key of the limit that ended it
 	WaitStatus syscall.WaitStatus
 	Wall       time.Duration
-	Rusage     syscall.Rusage // of pid 1 and all that it reaped
-	HasUsage   bool           // Usage was read from a cgroup
+	Used       Used // of pid 1 and all that it reaped; killed as a whole: at least that
+	HasUsage   bool // Usage was read from a cgroup
 	Usage      cgroup.Usage
 	Output     int64
 }
 
 // outcome reads what was used, takes the cgroup away, and decides the reason.
 func (p *Process) outcome() (*Outcome, error) {
-	o := &Outcome{WaitStatus: p.wstatus, Wall: p.ran, Rusage: p.rusage}
+	o := &Outcome{WaitStatus: p.wstatus, Wall: p.ran, Used: usedBy(&p.rusage)}
 	var err error
 	if p.group != nil {
 		if u, uerr := p.group.Usage(); uerr == nil {
