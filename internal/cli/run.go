@@ -29,7 +29,6 @@ func run(inv *invocation, argv []string) int {
 		return fail(err)
 	}
 	skip := len(argv) - len(inv.args)
-	inv.args = showCommand(p, inv.args)
 	cmd := sandbox.Command(context.Background(), p, inv.args[0], inv.args[1:]...)
 	cmd.Name = inv.name
 	if report := os.Getenv(sandbox.ExplainVariable); report != "" {
@@ -49,7 +48,6 @@ func run(inv *invocation, argv []string) int {
 		return supervised(cmd, p, inv, result)
 	}
 	// With nothing to watch or to report there is no reason to stay.
-	argv = append(argv[:skip:skip], inv.args...)
 	if ok, err := cmd.Exec(argv, skip); ok {
 		code, message := startFailure(p, inv, err)
 		complain(message)
@@ -92,6 +90,7 @@ func supervised(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, result *res
 		return result.write(failedResult(code), message, code)
 	}
 	forward.to(cmd, ownTerminal(p, os.Stdin))
+	forgetStart()
 	err := cmd.Wait()
 	forward.stop()
 	code, message := ended(p, inv, cmd.Result(), err)
