@@ -7,9 +7,10 @@ import (
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
-// showCommand carries out a policy's show-command: `cloche run --profile judge
+// showCommand carries out a policy's show-command: `cloche build --show-command
 // -- ./solution` would otherwise need the file named twice. It returns the
-// command with a path that means the same inside.
+// command with a path that means the same inside. Package sandbox does the same
+// for what it starts.
 func showCommand(p *policy.Policy, args []string) []string {
 	if !p.ShowCommand {
 		return args

@@ -40,8 +40,10 @@ func startFailure(p *policy.Policy, inv *invocation, err error) (code int, messa
 
 // insideOf is the view of the policy for the caller, for the hints. It is
 // computed only after something went wrong.
-func insideOf(p *policy.Policy) (*view, error) {
-	p, err := expand(p.Clone())
+func insideOf(p *policy.Policy, inv *invocation) (*view, error) {
+	p = p.Clone()
+	inv.args = showCommand(p, inv.args)
+	p, err := expand(p)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +55,7 @@ func callersIDs() credentials {
 }
 
 func hintAfterFailedExec(p *policy.Policy, inv *invocation, errno unix.Errno) string {
-	v, err := insideOf(p)
+	v, err := insideOf(p, inv)
 	if err != nil {
 		return ""
 	}
@@ -63,7 +65,7 @@ func hintAfterFailedExec(p *policy.Policy, inv *invocation, errno unix.Errno) st
 }
 
 func hintAfterExit(p *policy.Policy, inv *invocation, code int) string {
-	v, err := insideOf(p)
+	v, err := insideOf(p, inv)
 	if err != nil {
 		return ""
 	}

@@ -21,7 +21,7 @@ func stillborn(p *policy.Policy, inv *invocation, code int) (status int, message
 	default:
 		return code, ""
 	}
-	v, err := insideOf(p)
+	v, err := insideOf(p, inv)
 	if err != nil {
 		return code, ""
 	}
