@@ -41,7 +41,7 @@ func cgroupFiles(p *policy.Policy) []cgroupFile {
 		add("cpus", "cpu.max", "cpu.cfs_quota_us", quota+" 100000", quota)
 	}
 	if l.CPUWeight > 0 {
-		add("cpus", "cpu.weight", "cpu.shares", num(int64(l.CPUWeight)), num(int64(max(2, l.CPUWeight*1024/100))))
+		add("cpu-weight", "cpu.weight", "cpu.shares", num(int64(l.CPUWeight)), num(int64(max(2, l.CPUWeight*1024/100))))
 	}
 	return files
 }
@@ -57,6 +57,9 @@ func checkStandaloneLimits(p *policy.Policy) (needed bool, err error) {
 	}
 	if l.Cpuset != "" {
 		return false, refuse("limits.cpuset", "processors are numbered by one machine", "leave it out, or use `cloche run`")
+	}
+	if l.CPUs > 0 && l.CPUs < 0.01 {
+		return false, refuse("limits.cpus", "the kernel wants a quota of 1 ms at least, and an executable has periods of 100 ms", "ask for 0.01 or more, or use `cloche run`")
 	}
 	files := cgroupFiles(p)
 	if len(files) == 0 && p.Time.CPU == 0 {
@@ -94,7 +97,14 @@ func (b *builder) makeCgroup() {
 	b.op(SysOpenat2, atFDCWD, b.str(p.Limits.Parent), Ref(howNoLinks), Num(24)).to(parent)
 	b.op(SysGetpid).to(pid)
 	b.op(Format, RefAt(b.cgroupName, len(prefix)), Slot(pid))
-	b.op(SysMkdirat, Slot(parent), Ref(b.cgroupName), octal(0o755)).on(int(unix.EEXIST), Next)
+	// A directory of that name is what a killed one left, or else another sandbox's,
+	// in another pid namespace: then it can't be removed, and is not shared.
+	left, made := b.label(), b.label()
+	b.op(SysMkdirat, Slot(parent), Ref(b.cgroupName), octal(0o755)).on(int(unix.EEXIST), left).then(made)
+	b.mark(left)
+	b.op(SysUnlinkat, Slot(parent), Ref(b.cgroupName), named("AT_REMOVEDIR", unix.AT_REMOVEDIR)).ignoring()
+	b.op(SysMkdirat, Slot(parent), Ref(b.cgroupName), octal(0o755))
+	b.mark(made)
 	b.op(SysOpenat, Slot(parent), Ref(b.cgroupName), Flags(cRdonly, cCloexec), Num(0)).to(b.group)
 	b.cgroupParent = parent
 	for _, f := range cgroupFiles(p) {
