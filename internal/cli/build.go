@@ -10,7 +10,8 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 )
 
-// build is `cloche build`.
+// build is `cloche build`. What the executable goes without is said when it is
+// made: where it runs nobody asks for its plan.
 func build(inv *invocation) error {
 	switch {
 	case inv.output == "":
@@ -29,10 +30,20 @@ func build(inv *invocation) error {
 	if err := plan.NeedsSupervisor(p); err != nil {
 		return err
 	}
-	elf, _, err := supervise.Build(&supervise.Spec{Policy: p, Args: inv.args})
+	elf, made, err := supervise.Build(&supervise.Spec{Policy: p, Args: inv.args})
 	if err != nil {
 		return err
 	}
+	if err := writeExecutable(inv, elf); err != nil {
+		return err
+	}
+	for _, n := range made.Notes {
+		complain("note: " + n)
+	}
+	return nil
+}
+
+func writeExecutable(inv *invocation, elf []byte) error {
 	bad := func(why string) error { return fmt.Errorf("-o %s: %s", clip(inv.output), why) }
 	name := inv.output
 	if info, err := os.Stat(name); err == nil {

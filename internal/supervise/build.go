@@ -1,6 +1,9 @@
 package supervise
 
 import (
+	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
@@ -8,7 +11,7 @@ import (
 )
 
 // Build makes an executable of spec: a launcher image that needs no supervisor,
-// and the plan that it carries out.
+// and the plan that it carries out, of which the notes say what was left out.
 func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 	facts, err := host.Quick()
 	if err != nil {
@@ -31,12 +34,46 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if n := unlimited(p); n != "" {
+		pl.Notes = append(pl.Notes, n)
+	}
 	if p.Terminal == policy.TerminalAuto {
 		pl.Notes = append(pl.Notes, "terminal: an executable has no terminal of its own; it uses the caller's, in a session of its own")
 	}
+	pl.Notes = append(pl.Notes, p.Notes...)
 	im, err := assemble(pl)
 	if err != nil {
 		return nil, nil, err
 	}
 	return im.ELF, pl, nil
+}
+
+// unlimited tells which limits an executable goes without, "" if none: those
+// that the policy has where-available, when it names no cgroup to make one in.
+// plan.Compile refuses the others.
+func unlimited(p *policy.Policy) string {
+	if p.Limits.Parent != "" {
+		return ""
+	}
+	var names []string
+	for _, name := range policy.LimitNames() {
+		only := p.Limits
+		for _, other := range policy.LimitNames() {
+			if other != name {
+				drop(&only, other)
+			}
+		}
+		if !cgroup.Needed(only) {
+			continue
+		}
+		name = "limits." + name
+		if origin := p.Origins[name]; origin != "" {
+			name += " (" + origin + ")"
+		}
+		names = append(names, name)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return strings.Join(names, ", ") + ": nothing says where an executable may make its cgroup, and the policy says where-available: not limited; to have it, set limits.parent to a cgroup directory that its users may write to"
 }

@@ -42,10 +42,11 @@ func buildCommand() *cobra.Command {
 	return policyVerb(cli.Build, &cobra.Command{
 		Use:   "build [flags] -o FILE -- CMD [ARGS…]",
 		Short: "make an executable that runs a command in a sandbox, without Cloche",
-		Long: "Writes an executable of a few KiB that makes the sandbox and runs the command in it, with no\n" +
-			"other program: arguments given to it follow those of the command. It works on other machines of\n" +
-			"the same architecture. What only a supervisor can do is refused: a terminal of its own, output limits,\n" +
-			"ranges of ids.",
+		Long: "Writes an executable of some tens of KiB that makes the sandbox and runs the command in it, with\n" +
+			"no other program: arguments given to it follow those of the command. It works on other machines\n" +
+			"of the same architecture. What only a supervisor can do is refused: a terminal of its own, output\n" +
+			"limits, ranges of ids. What the policy wants only where it is available and the executable can't\n" +
+			"have is named on stderr.",
 		Example: "  cloche build --write . -o ./safe-make -- make\n  ./safe-make -j4 test",
 	}, doing(cli.Build))
 }
