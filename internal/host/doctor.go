@@ -123,19 +123,21 @@ func (d *doctor) whyNoNamespace(r result, limit, config string) (cause, remedy s
 }
 
 func (d *doctor) mounts() {
-	const group = "mounts"
-	api := newMountAPI()
+	const group, name = "mounts", "mounts by file descriptor"
+	api := d.facts.MountAPI
 	r := d.in(unix.CLONE_NEWNS, "mount")
 	switch {
+	case r.err == nil && !api.MountSetattr:
+		d.add(limited(group, name, "open_tree, move_mount; without mount_setattr", "there is no system call mount_setattr here: the kernel is older than 5.12, or a filter hides it. Instead every mount below a bind is made read-only on its own, by mount(2), which takes longer", "nothing has to be done; Linux 5.12 or later starts sandboxes faster").required())
 	case r.err == nil:
-		d.add(ok(group, "mounts by file descriptor", "open_tree, mount_setattr, move_mount").required())
-	case api != "":
-		d.add(missing(group, "mounts by file descriptor", "there is no system call "+api+" here: the kernel is older than 5.12, or a filter hides it", "use Linux 5.12 or later").required())
+		d.add(ok(group, name, "open_tree, mount_setattr, move_mount").required())
+	case !api.usable():
+		d.add(missing(group, name, "there is no system call "+strings.Join(api.Missing(), " nor ")+" here: the kernel is older than 5.2, or a filter hides it", "use Linux 5.9 or later, better 5.12; in a container allow the calls").required())
 	case !d.users && d.flags != 0:
-		d.add(missing(group, "mounts by file descriptor", "they need a user namespace, or root", "see user namespaces").required())
+		d.add(missing(group, name, "they need a user namespace, or root", "see user namespaces").required())
 	default:
 		cause, remedy := d.around.whyNoMount(r, d.facts.LandlockABI)
-		d.add(missing(group, "mounts by file descriptor", cause, remedy).required())
+		d.add(missing(group, name, cause, remedy).required())
 	}
 	d.mountProc()
 	d.dependent(group, "overlay file systems", "overlay", "this kernel lets no user namespace mount an overlay (Linux 5.11), or has none (CONFIG_OVERLAY_FS)", "load the module overlay as root, use Linux 5.11 or later, or run as root")

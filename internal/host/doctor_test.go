@@ -100,6 +100,35 @@ func TestDoctorInsideSeccompChild(t *testing.T) {
 	}
 }
 
+// TestDoctorOldKernel: the row tells a call that has a substitute from one that
+// has none, and tries the substitute.
+func TestDoctorOldKernel(t *testing.T) {
+	for _, c := range []struct{ call, want string }{
+		{"mount_setattr", "limited mounts by file descriptor: there is no system call mount_setattr"},
+		{"open_tree", "missing mounts by file descriptor: there is no system call open_tree"},
+	} {
+		if out := rerun(t, "CLOCHE_TEST_OLD="+c.call, "TestDoctorOldKernelChild"); !strings.Contains(out, c.want) {
+			t.Errorf("without %s there is no %q in\n%s", c.call, c.want, out)
+		}
+	}
+}
+
+func TestDoctorOldKernelChild(t *testing.T) {
+	nr := map[string]uint32{"mount_setattr": unix.SYS_MOUNT_SETATTR, "open_tree": unix.SYS_OPEN_TREE}[os.Getenv("CLOCHE_TEST_OLD")]
+	if nr == 0 {
+		t.Skip("needs TestDoctorOldKernel to start it")
+	}
+	if err := hideCall(nr); err != nil {
+		t.Fatal(err)
+	}
+	d := &doctor{facts: quick(), around: lookAround(), users: true}
+	d.prober = prober{ctx: context.Background(), flags: unix.CLONE_NEWUSER}
+	d.mounts()
+	for _, r := range d.rows {
+		t.Logf("%s %s: %s; %s", r.Status, r.Name, r.Cause, r.Remedy)
+	}
+}
+
 // TestDoctorInChroot: in a chroot the kernel refuses user namespaces.
 func TestDoctorInChroot(t *testing.T) {
 	if os.Geteuid() != 0 {

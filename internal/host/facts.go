@@ -20,13 +20,46 @@ type Facts struct {
 	Home        string // $HOME; "" when it is not set
 	NProcessors int    // that this process may run on
 
-	LandlockABI int  // 0: this kernel has no Landlock, or it is switched off
-	NewMountAPI bool // open_tree, move_mount, fsopen, fsmount (Linux 5.2) and mount_setattr (5.12)
+	LandlockABI int // 0: this kernel has no Landlock, or it is switched off
+	MountAPI    MountAPI
 	CloseRange  bool // close_range(2), Linux 5.9
 	Openat2     bool // openat2(2), Linux 5.6
 
 	// Paths holds what Stat was asked to look at.
 	Paths map[string]PathFact
+}
+
+// MountAPI tells which calls of the mount API by file descriptors are there.
+type MountAPI struct {
+	OpenTree, MoveMount, Fsopen, Fsmount bool // Linux 5.2
+	MountSetattr                         bool // Linux 5.12
+}
+
+// Missing names the calls that are not there.
+func (m MountAPI) Missing() []string {
+	var names []string
+	for _, c := range [...]struct {
+		name  string
+		there bool
+	}{
+		{"open_tree", m.OpenTree},
+		{"move_mount", m.MoveMount},
+		{"fsopen", m.Fsopen},
+		{"fsmount", m.Fsmount},
+		{"mount_setattr", m.MountSetattr},
+	} {
+		if !c.there {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
+
+// usable reports whether nothing is missing that has no substitute: flags of
+// mounts can be set by mount(2) as well.
+func (m MountAPI) usable() bool {
+	m.MountSetattr = true
+	return m.Missing() == nil
 }
 
 // Quick finds what every start needs, with a handful of system calls that each
@@ -49,7 +82,7 @@ func Quick() (Facts, error) {
 		return f, os.NewSyscallError("getgroups", err)
 	}
 	f.LandlockABI = landlockABI()
-	f.NewMountAPI = newMountAPI() == ""
+	f.MountAPI = mountAPI()
 	f.CloseRange = exists(unix.SYS_CLOSE_RANGE, 1, 0, 0, 0) // the last before the first: EINVAL
 	f.Openat2 = exists(unix.SYS_OPENAT2, noFD, 0, 0, 0)     // a structure of no size: EINVAL
 	return f, nil
@@ -73,25 +106,17 @@ func exists(nr, a1, a2, a3, a4 uintptr) bool {
 	return e != unix.ENOSYS
 }
 
-// newMountAPI names the first call of the mount API by file descriptors that
-// is missing; "": none is.
-func newMountAPI() string {
-	for _, c := range [...]struct {
-		name string
-		nr   uintptr
-	}{
-		{"open_tree", unix.SYS_OPEN_TREE},
-		{"move_mount", unix.SYS_MOVE_MOUNT},
-		{"fsopen", unix.SYS_FSOPEN},
-		{"fsmount", unix.SYS_FSMOUNT},
-		{"mount_setattr", unix.SYS_MOUNT_SETATTR},
-	} {
-		// A bad descriptor or pointer everywhere, and flags that do not exist.
-		if !exists(c.nr, noFD, 0, noFD, 0) {
-			return c.name
-		}
+// mountAPI asks for each call with a bad descriptor or pointer everywhere, and
+// flags that do not exist.
+func mountAPI() MountAPI {
+	there := func(nr uintptr) bool { return exists(nr, noFD, 0, noFD, 0) }
+	return MountAPI{
+		OpenTree:     there(unix.SYS_OPEN_TREE),
+		MoveMount:    there(unix.SYS_MOVE_MOUNT),
+		Fsopen:       there(unix.SYS_FSOPEN),
+		Fsmount:      there(unix.SYS_FSMOUNT),
+		MountSetattr: there(unix.SYS_MOUNT_SETATTR),
 	}
-	return ""
 }
 
 // landlockABI is the version of Landlock's interface; 0: there is none.

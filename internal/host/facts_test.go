@@ -166,3 +166,20 @@ func BenchmarkStat(b *testing.B) {
 		f.Stat("/usr")
 	}
 }
+
+func TestMountAPI(t *testing.T) {
+	for _, c := range []struct {
+		api    MountAPI
+		want   string
+		usable bool
+	}{
+		{MountAPI{true, true, true, true, true}, "", true},
+		{MountAPI{true, true, true, true, false}, "mount_setattr", true},
+		{MountAPI{true, false, true, true, true}, "move_mount", false},
+		{MountAPI{}, "open_tree move_mount fsopen fsmount mount_setattr", false},
+	} {
+		if got := strings.Join(c.api.Missing(), " "); got != c.want || c.api.usable() != c.usable {
+			t.Errorf("%+v: missing %q, usable %v", c.api, got, c.api.usable())
+		}
+	}
+}

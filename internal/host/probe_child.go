@@ -34,22 +34,26 @@ func tmpfs() (string, error) {
 	return dir, failed("mount tmpfs", unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m"))
 }
 
-// probeMount clones a tree, makes it read-only, and puts it elsewhere.
+// probeMount clones a tree, puts it elsewhere and makes it read-only: with
+// mount_setattr before that, with mount(2) afterwards, as a sandbox does.
 func probeMount() (string, error) {
 	dir, err := tmpfs()
 	if err != nil {
 		return "", err
 	}
-	if name := newMountAPI(); name != "" {
-		return "", failed(name, unix.ENOSYS)
+	api := mountAPI()
+	if !api.usable() {
+		return "", failed(api.Missing()[0], unix.ENOSYS)
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, "/usr", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return "", failed("open_tree /usr", err)
 	}
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		return "", failed("mount_setattr", err)
+	if api.MountSetattr {
+		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+			return "", failed("mount_setattr", err)
+		}
 	}
 	target := filepath.Join(dir, "usr")
 	if err := os.Mkdir(target, 0o755); err != nil {
@@ -59,6 +63,16 @@ func probeMount() (string, error) {
 		return "", failed("move_mount", err)
 	}
 	var st unix.Statfs_t
+	if !api.MountSetattr {
+		if err := unix.Statfs(target, &st); err != nil {
+			return "", failed("statfs", err)
+		}
+		// Flags that were there may be locked: they are said again.
+		keep := uintptr(st.Flags) & (unix.MS_NODEV | unix.MS_NOEXEC)
+		if err := unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|keep, ""); err != nil {
+			return "", failed("mount (MS_REMOUNT|MS_BIND)", err)
+		}
+	}
 	if err := unix.Statfs(target, &st); err != nil || st.Flags&unix.ST_RDONLY == 0 {
 		return "", failed("read-only bind", unix.EROFS)
 	}
