@@ -47,6 +47,7 @@ func (i *invocation) Do(v Verb, args []string) error {
 	i.args = args
 	switch v {
 	case verbPlan:
+		i.withholdValues()
 		return showPlan(i, os.Stdout)
 	case verbBuild:
 		return build(i)
