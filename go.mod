@@ -3,7 +3,8 @@ module github.com/cloche-sandbox/cloche
 go 1.26.0
 
 // How many processors a cgroup leaves to a program that is gone in three
-// milliseconds is not worth reading the mount table at its start.
+// milliseconds is not worth two descriptors that stay open and a goroutine that
+// watches them.
 godebug (
 	containermaxprocs=0
 	updatemaxprocs=0

@@ -9,10 +9,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
+
+// settle is how long a process gets to give back what only its start needed.
+const settle = 200 * time.Millisecond
 
 // memory measures the processes that stay while a command runs: pid 1 of the
 // sandbox, and the program beside it where a limit needs one. Pid 1 is
@@ -33,6 +37,7 @@ func memory() ([]Memory, error) {
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
+	time.Sleep(settle)
 	m, err := rollup("init in the sandbox (pid 1)", c.PID())
 	in.Close()
 	c.Wait()
@@ -59,6 +64,7 @@ func memory() ([]Memory, error) {
 		return nil, err
 	}
 	bufio.NewReader(stdout).ReadString('\n')
+	time.Sleep(settle)
 	m, err = rollup("supervisor (cloche run --wall-time)", cmd.Process.Pid)
 	stdin.Close()
 	if werr := cmd.Wait(); err == nil {
