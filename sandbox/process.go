@@ -229,17 +229,32 @@ func resolve(p *policy.Policy, args, env []string, dir string) (*policy.Policy, 
 			home = v
 		}
 	}
-	p = p.Clone()
 	if p.ShowCommand {
+		p = p.Clone()
 		args = program.Show(p, args, p.Environ(env), home, dir)
+		p, err := expand(p, home, dir)
+		return p, args, err
 	}
-	if err := policy.Expand(p, home, dir); err != nil {
+	k := resolved{written: p, home: home, dir: dir}
+	if q := k.recall(); q != nil {
+		return q, args, nil
+	}
+	q, err := expand(p.Clone(), home, dir)
+	if err != nil {
 		return nil, nil, err
+	}
+	k.keep(q)
+	return q, args, nil
+}
+
+func expand(p *policy.Policy, home, dir string) (*policy.Policy, error) {
+	if err := policy.Expand(p, home, dir); err != nil {
+		return nil, err
 	}
 	if err := policy.Validate(p); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return p, args, nil
+	return p, nil
 }
 
 // input is stdin as a file, with a goroutine that copies where it is none.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
@@ -204,5 +206,46 @@ func TestErrorsTeach(t *testing.T) {
 	}
 	if err := sandbox.Command(context.Background(), defaults(t), "").Run(); err == nil {
 		t.Error("no command is no error")
+	}
+}
+
+// TestPolicyChanged: what is kept of earlier sandboxes is never taken for
+// another's, also when the caller changes the policy in place.
+func TestPolicyChanged(t *testing.T) {
+	p := defaults(t)
+	dir := t.TempDir()
+	hidden := filepath.Join(dir, "hidden")
+	if err := os.WriteFile(hidden, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run := func() string {
+		c := sandbox.Command(context.Background(), p, "sh", "-c", "hostname; cat hidden 2>/dev/null || echo nothing")
+		c.Dir = dir
+		out, err := c.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(out)
+	}
+	for range 2 {
+		if got := run(); got != "cloche\nx" {
+			t.Fatalf("%q", got)
+		}
+	}
+	p.Hostname = "other"
+	p.Mounts = append(p.Mounts, policy.Mount{Kind: policy.Hide, Path: hidden})
+	for range 2 {
+		if got := run(); got != "other\nnothing\n" {
+			t.Fatalf("after a change: %q", got)
+		}
+	}
+	// What was there when the image was made is gone.
+	p.Mounts = p.Mounts[:len(p.Mounts)-1]
+	if err := os.Remove(hidden); err != nil {
+		t.Fatal(err)
+	}
+	p.Mounts = append(p.Mounts, policy.Mount{Kind: policy.Hide, Path: hidden, Optional: true})
+	if got := run(); got != "other\nnothing\n" {
+		t.Fatalf("without the file: %q", got)
 	}
 }
