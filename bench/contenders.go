@@ -92,6 +92,12 @@ func contenders(dir, only string) (list []*contender, stop func(), err error) {
 		return nil, nil, fmt.Errorf("cloche build: %w: %s", err, out)
 	}
 	floor, noFloor := compileFloor(dir)
+	bound := filepath.Join(dir, "bound")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bound, "./bench/bound")
+	build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, nil, fmt.Errorf("go build ./bench/bound: %w: %s", err, out)
+	}
 
 	small, err := startWorker(floor, 0)
 	if err != nil {
@@ -110,6 +116,7 @@ func contenders(dir, only string) (list []*contender, stop func(), err error) {
 		{name: "cloche run, read-only /", what: "the same with / bound read-only as the others have it", argv: []string{cloche, "run", "--read", "/", "--", "/bin/true"}},
 		{name: "cloche run, supervised", what: "the same with a wall-time limit, so that Cloche stays beside it", argv: []string{cloche, "run", "--wall-time", "1m", "--", "/bin/true"}},
 		{name: "cloche build", what: "the default profile compiled to a file", argv: []string{built}},
+		{name: "bound of a Go program", what: "an empty Go program that executes the file above in its place", argv: []string{bound, built}},
 		{name: "library", what: "sandbox.Command(…).Run() in a running process, default profile", turn: small.library},
 		{name: "library, 1 GiB heap", what: "the same in a process whose heap is 1 GiB", turn: big.library},
 		{name: "floor from the library's process", what: "the floor, started by that process", turn: small.floor, missing: noFloor},

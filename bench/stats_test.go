@@ -14,8 +14,13 @@ func TestQuantiles(t *testing.T) {
 	for _, c := range []struct {
 		got, want time.Duration
 	}{
-		{s.Min(), 1}, {s.Median(), 50}, {s.P99(), 99}, {s.Quantile(1), 100},
-		{Sample{7}.Min(), 7}, {Sample{7}.Median(), 7}, {Sample{7}.P99(), 7},
+		{s.Min(), 1},
+		{s.Median(), 50},
+		{s.P99(), 99},
+		{s.Quantile(1), 100},
+		{Sample{7}.Min(), 7},
+		{Sample{7}.Median(), 7},
+		{Sample{7}.P99(), 7},
 		{Sample(nil).Median(), 0},
 	} {
 		if c.got != c.want {
