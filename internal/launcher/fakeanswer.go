@@ -59,6 +59,11 @@ func (k *FakeKernel) answerWithMemory(p *Process, s *fakeProc, e *Event) int64 {
 			return -int64(unix.EAGAIN)
 		}
 		return put(a[1], b, int64(len(b)))
+	case plan.SysLseek: // SEEK_SET is what images use
+		f := s.files[int32(a[0])]
+		f.off = int(min(a[1], maxImage))
+		s.files[int32(a[0])] = f
+		return int64(f.off)
 	case plan.SysPpoll:
 		return k.ppoll(p, s, a)
 	case plan.SysWait4:
@@ -202,7 +207,7 @@ func (k *FakeKernel) statx(p *Process, s *fakeProc, e *Event) int64 {
 	}
 	b := make([]byte, 256) // struct statx
 	le := binary.LittleEndian
-	le.PutUint32(b, unix.STATX_BASIC_STATS)
+	le.PutUint32(b, unix.STATX_BASIC_STATS|unix.STATX_MNT_ID)
 	le.PutUint32(b[20:], st.Uid)
 	le.PutUint32(b[24:], st.Gid)
 	le.PutUint16(b[28:], st.Mode)
@@ -212,6 +217,7 @@ func (k *FakeKernel) statx(p *Process, s *fakeProc, e *Event) int64 {
 	le.PutUint32(b[132:], st.RdevMinor)
 	le.PutUint32(b[136:], st.DevMajor)
 	le.PutUint32(b[140:], st.DevMin)
+	le.PutUint64(b[144:], st.MntID)
 	if p.Mem.Write(e.Args[4], b) != nil {
 		return minusEFAULT
 	}

@@ -48,7 +48,7 @@ type Event struct {
 type FakeStat struct {
 	Mode                                   uint16
 	Uid, Gid                               uint32
-	Ino, Size                              uint64
+	Ino, Size, MntID                       uint64
 	RdevMajor, RdevMinor, DevMajor, DevMin uint32
 }
 

@@ -28,7 +28,10 @@ func TestSimulateProfiles(t *testing.T) {
 	}
 }
 
-func simulateProfile(t *testing.T, name, arch string, standalone bool) {
+// profileInput is what a plan of a built-in profile depends on, on a host where
+// everything is there.
+func profileInput(t *testing.T, name, arch string) plan.Input {
+	t.Helper()
 	p, _ := policy.Builtin(name)
 	if err := policy.Expand(p, "/home/u", "/home/u/project"); err != nil {
 		t.Fatal(err)
@@ -50,6 +53,12 @@ func simulateProfile(t *testing.T, name, arch string, standalone bool) {
 	}
 	look(plan.SourcePaths(p))
 	look(plan.TargetPaths(p, in.Facts))
+	return in
+}
+
+func simulateProfile(t *testing.T, name, arch string, standalone bool) {
+	in := profileInput(t, name, arch)
+	p := in.Policy
 	if standalone {
 		if plan.NeedsSupervisor(p) != nil || p.Limits.Memory > 0 {
 			t.Skip("the profile needs a supervisor or a cgroup")

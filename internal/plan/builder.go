@@ -40,6 +40,8 @@ type builder struct {
 	whole Var   // in place: argv as `cloche run` was given it
 	asked Label // in place: where the launcher's own failures go
 
+	remounts remounting // for kernels without mount_setattr
+
 	netns, netMaker Var // the network namespace's descriptor, and who makes it
 
 	uid, gid Var   // standalone: the caller's

@@ -26,6 +26,12 @@ const (
 	cMoveTEmpty
 	cMsRec
 	cMsPrivate
+	cMsRemount
+	cMsBind
+	cMsRdonly
+	cMsNosuid
+	cMsNodev
+	cMsNoexec
 	cAttrRdonly
 	cAttrNosuid
 	cAttrNodev
@@ -74,6 +80,12 @@ var constants = [...]struct {
 	cMoveTEmpty:      {"MOVE_MOUNT_T_EMPTY_PATH", unix.MOVE_MOUNT_T_EMPTY_PATH},
 	cMsRec:           {"MS_REC", unix.MS_REC},
 	cMsPrivate:       {"MS_PRIVATE", unix.MS_PRIVATE},
+	cMsRemount:       {"MS_REMOUNT", unix.MS_REMOUNT},
+	cMsBind:          {"MS_BIND", unix.MS_BIND},
+	cMsRdonly:        {"MS_RDONLY", unix.MS_RDONLY},
+	cMsNosuid:        {"MS_NOSUID", unix.MS_NOSUID},
+	cMsNodev:         {"MS_NODEV", unix.MS_NODEV},
+	cMsNoexec:        {"MS_NOEXEC", unix.MS_NOEXEC},
 	cAttrRdonly:      {"MOUNT_ATTR_RDONLY", unix.MOUNT_ATTR_RDONLY},
 	cAttrNosuid:      {"MOUNT_ATTR_NOSUID", unix.MOUNT_ATTR_NOSUID},
 	cAttrNodev:       {"MOUNT_ATTR_NODEV", unix.MOUNT_ATTR_NODEV},

@@ -31,7 +31,7 @@ func (b *builder) dev(n *mountNode) {
 		b.op(SysSymlinkat, b.str(l[0]), Slot(b.scratch), b.str("dev/"+l[1]))
 	}
 	b.op(SysOpenTree, Slot(b.scratch), b.str("dev"), Flags(cTreeClone, cTreeCloex)).to(tree)
-	b.setAttr(tree, false, cAttrRdonly, cAttrNosuid, cAttrNoexec)
+	b.setAttr(tree, detachedDir, cAttrRdonly, cAttrNosuid, cAttrNoexec)
 	b.attachKeeping(n, tree)
 
 	// From here on tree is /dev itself: names below it were made here.
@@ -52,7 +52,7 @@ func (b *builder) dev(n *mountNode) {
 
 	b.begin(Step{Process: Init, Name: "shared memory", Kind: KindTmpfs, Path: n.Path + "/shm", Origin: n.Origin})
 	b.scratchTree("shm", 0o1777, mnt)
-	b.setAttr(mnt, false, cAttrNosuid, cAttrNodev)
+	b.setAttr(mnt, detachedDir, cAttrNosuid, cAttrNodev)
 	b.op(SysMoveMount, Slot(mnt), b.str(""), Slot(tree), b.str("shm"), Flags(cMoveEmpty))
 	b.op(SysClose, Slot(mnt))
 

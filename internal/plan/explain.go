@@ -75,6 +75,14 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 	if s.Kind == KindPivot && call == Compare {
 		return "the old root is still there above the new one", "this is a defect of Cloche: please report it; nothing was run"
 	}
+	if call == Alu { // stands for the search in remountlook.go
+		switch s.Kind {
+		case KindRoot, KindBind, KindOverlay:
+			if cause, remedy := remountReason(e); cause != "" {
+				return cause, remedy
+			}
+		}
+	}
 	switch s.Kind {
 	case KindClone:
 		switch e {

@@ -86,6 +86,44 @@ func TestGoldenPlans(t *testing.T) {
 	}
 }
 
+// TestGoldenOldKernel is the plan for a kernel without mount_setattr (before 5.12).
+func TestGoldenOldKernel(t *testing.T) {
+	in := input(t, builtin(t, "default"))
+	in.Facts.MountAPI.MountSetattr = false
+	golden(t, "default-without-mount-setattr", in)
+}
+
+// TestKernelRefused: a call that has no substitute is named, and only where the
+// policy needs it.
+func TestKernelRefused(t *testing.T) {
+	for _, c := range []struct {
+		lack func(*host.Facts)
+		want string // "": nothing is refused
+		only bool   // where mounts are unshared
+	}{
+		{func(f *host.Facts) { f.MountAPI.OpenTree = false }, "no system call open_tree,", true},
+		{func(f *host.Facts) { f.MountAPI.MoveMount, f.Openat2 = false, false }, "no system call move_mount nor openat2,", true},
+		{func(f *host.Facts) { f.MountAPI = host.MountAPI{} }, "no system call open_tree nor move_mount nor fsopen nor fsmount,", true},
+		{func(f *host.Facts) { f.CloseRange = false }, "no system call close_range,", false},
+		{func(f *host.Facts) { f.MountAPI.MountSetattr = false }, "", false},
+	} {
+		p := builtin(t, "default")
+		in := input(t, p)
+		c.lack(&in.Facts)
+		for _, mounts := range []bool{true, false} {
+			p.Unshare.Mount = mounts
+			want := c.want
+			if c.only && !mounts {
+				want = ""
+			}
+			_, err := Compile(in)
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "use Linux 5.9")) {
+				t.Errorf("mounts %v: %v, want %q", mounts, err, want)
+			}
+		}
+	}
+}
+
 func golden(t *testing.T, name string, in Input) {
 	t.Helper()
 	pl, err := Compile(in)

@@ -55,7 +55,7 @@ func (b *builder) overlayTree(n *mountNode, v Var) {
 // layer mounts the host directory dir on a directory of the scratch.
 func (b *builder) layer(n *mountNode, dir, name string, v Var, readOnly bool) {
 	b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755))
-	l := mountNode{Mount: policy.Mount{Kind: policy.Write, Path: dir, Origin: n.Origin}, real: dir}
+	l := mountNode{Mount: policy.Mount{Kind: policy.Write, Path: dir, Origin: n.Origin}, real: dir, dir: true}
 	if readOnly {
 		l.Kind = policy.Read
 	}

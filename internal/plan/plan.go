@@ -160,6 +160,9 @@ func Compile(in Input) (*Plan, error) {
 			return nil, err
 		}
 	}
+	if err := b.checkKernel(); err != nil {
+		return nil, err
+	}
 	if err := b.arrangeMounts(); err != nil {
 		return nil, err
 	}

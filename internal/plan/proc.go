@@ -19,7 +19,16 @@ var hiddenProc = [...]struct {
 
 // readOnlyProc is where a write would change the machine. Uid 0 outside is
 // enough for that, with no capability at all, and the caller may be uid 0.
-var readOnlyProc = [...]string{"bus", "fs", "irq", "sys", "sysrq-trigger"}
+var readOnlyProc = [...]struct {
+	name  string
+	where place
+}{
+	{"bus", detachedDir},
+	{"fs", detachedDir},
+	{"irq", detachedDir},
+	{"sys", detachedDir},
+	{"sysrq-trigger", detachedFile},
+}
 
 // proc mounts a fresh proc(5): it shows the processes of the pid namespace that
 // pid 1 lives in, and none of those before it.
@@ -57,11 +66,11 @@ func (b *builder) proc(n *mountNode) {
 			b.mark(missing)
 		}
 		b.begin(Step{Process: Init, Name: "keep " + n.Path + " from changing the machine", Kind: KindProc, Path: n.Path, Origin: n.Origin})
-		for _, name := range readOnlyProc {
+		for _, p := range readOnlyProc {
 			missing := b.label()
-			b.op(SysOpenTree, Slot(mnt), b.str(name), Flags(cTreeClone, cTreeCloex, cRecursive)).to(tree).on(int(unix.ENOENT), missing)
-			b.setAttr(tree, false, cAttrRdonly, cAttrNosuid, cAttrNodev, cAttrNoexec)
-			b.op(SysMoveMount, Slot(tree), b.str(""), Slot(mnt), b.str(name), Flags(cMoveEmpty))
+			b.op(SysOpenTree, Slot(mnt), b.str(p.name), Flags(cTreeClone, cTreeCloex, cRecursive)).to(tree).on(int(unix.ENOENT), missing)
+			b.setAttr(tree, p.where, cAttrRdonly, cAttrNosuid, cAttrNodev, cAttrNoexec)
+			b.op(SysMoveMount, Slot(tree), b.str(""), Slot(mnt), b.str(p.name), Flags(cMoveEmpty))
 			b.op(SysClose, Slot(tree))
 			b.mark(missing)
 		}

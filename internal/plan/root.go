@@ -19,6 +19,7 @@ func (b *builder) buildRoot() error {
 	b.op(SysUmask, Num(0)).to(b.umask)
 
 	b.cloneHostRoot()
+	b.prepareRemounts()
 
 	b.begin(Step{Process: Init, Name: "scratch", Kind: KindTmpfs})
 	b.newTmpfs(b.scratch, "0755", 0)
@@ -39,6 +40,7 @@ func (b *builder) buildRoot() error {
 			b.mountNode(n)
 		}
 	}
+	b.remountTrees()
 	return nil
 }
 
@@ -55,15 +57,14 @@ func (b *builder) cloneHostRoot() {
 			if n.real == "/" || n.real == "/proc" || within(n.real, "/proc") {
 				b.begin(Step{Process: Init, Name: "clone " + n.real + " for " + string(n.Kind) + " " + n.Path, Kind: KindBind, Path: n.real, Origin: n.Origin})
 				v := b.newVar("tree" + strconv.Itoa(i))
-				b.bindTree(n, v)
-				n.early = v
+				b.cloneEarly(n, v)
 			}
 		case policy.Overlay:
 			for _, l := range overlayLower(&n.Mount) {
 				if f := b.in.Facts.Paths[l]; f.Real == "/" {
 					b.begin(Step{Process: Init, Name: "clone / for overlay " + n.Path, Kind: KindBind, Path: "/", Origin: n.Origin})
 					v := b.newVar("tree" + strconv.Itoa(i))
-					b.bindTree(&mountNode{Mount: policy.Mount{Kind: policy.Read, Path: "/"}, fact: f, real: "/"}, v)
+					b.cloneEarly(&mountNode{Mount: policy.Mount{Kind: policy.Read, Path: "/"}, fact: f, real: "/", dir: true}, v)
 					n.early = v
 				}
 			}
@@ -173,27 +174,37 @@ func (b *builder) scratchName() string {
 	return "t" + strconv.Itoa(b.scratchDirs)
 }
 
-// bindTree clones the tree at n.real. The path was free of links when the plan
-// was made, and RESOLVE_NO_SYMLINKS holds it to that; what is found must be the
-// very file that the plan looked at.
+// bindTree clones the tree at n.real and takes from it what it must not have.
 func (b *builder) bindTree(n *mountNode, v Var) {
-	if n.early != Void {
-		b.set(v, Slot(n.early)) // cloned before the scratch was mounted
+	if n.early != Void { // cloned before the scratch was mounted
+		b.set(v, Slot(n.early))
+		if b.remounts.late {
+			b.restrict(n, v)
+		}
 		return
 	}
+	b.cloneTree(n, v)
+	b.restrict(n, v)
+}
+
+// cloneEarly is bindTree before there is a scratch.
+func (b *builder) cloneEarly(n *mountNode, v Var) {
+	b.cloneTree(n, v)
+	if !b.remounts.late {
+		b.restrict(n, v)
+	}
+	n.early = v
+}
+
+// cloneTree clones the tree at n.real. The path was free of links when the plan
+// was made, and RESOLVE_NO_SYMLINKS holds it to that; what is found must be the
+// very file that the plan looked at.
+func (b *builder) cloneTree(n *mountNode, v Var) {
 	src := b.tmp("source")
 	b.op(SysOpenat2, atFDCWD, b.str(n.real), Ref(howNoLinks), Num(24)).to(src)
 	b.sameFile(src, n)
 	b.op(SysOpenTree, Slot(src), b.str(""), Flags(cTreeClone, cTreeCloex, cEmptyPath, cRecursive)).to(v)
 	b.op(SysClose, Slot(src))
-	attrs := []Const{cAttrNosuid}
-	if n.Kind == policy.Read {
-		attrs = append(attrs, cAttrRdonly)
-	}
-	if n.real != "/dev" && !within(n.real, "/dev") {
-		attrs = append(attrs, cAttrNodev)
-	}
-	b.setAttr(v, true, attrs...)
 }
 
 // howNoLinks is the open_how of a host path that holds no symbolic link.
@@ -236,32 +247,6 @@ func showIno(d *Data) string { return "{ino=" + strconv.FormatUint(d.word(0), 10
 func showDev(d *Data) string {
 	n := d.word(0)
 	return "{dev=" + strconv.FormatUint(n&0xffffffff, 10) + ":" + strconv.FormatUint(n>>32, 10) + "}"
-}
-
-// showAttr is a struct mount_attr.
-func showAttr(d *Data) string {
-	var s []byte
-	for _, c := range [...]Const{cAttrRdonly, cAttrNosuid, cAttrNodev, cAttrNoexec} {
-		if d.word(0)&constants[c].value == 0 {
-			continue
-		}
-		if s != nil {
-			s = append(s, '|')
-		}
-		s = append(s, constants[c].name...)
-	}
-	return "{attr_set=" + string(s) + "}"
-}
-
-// setAttr changes a mount's flags, mount_setattr(2), Linux 5.12: in one call for
-// the whole tree, so there is no moment at which a part of it is writable.
-func (b *builder) setAttr(v Var, recursive bool, set ...Const) {
-	f := Flags(set...)
-	flags := Flags(cEmptyPath)
-	if recursive {
-		flags = Flags(cEmptyPath, cRecursive)
-	}
-	b.op(SysMountSetattr, Slot(v), b.str(""), flags, Ref(b.words(showAttr, f.value, 0, 0, 0)), Num(32))
 }
 
 // mountPoint makes what a node is mounted on, where it may.
@@ -361,7 +346,7 @@ func (b *builder) dataFile(n *mountNode, tree Var) {
 		return
 	}
 	b.op(SysOpenTree, Slot(b.scratch), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
-	b.setAttr(tree, false, cAttrRdonly, cAttrNosuid, cAttrNodev)
+	b.setAttr(tree, detachedFile, cAttrRdonly, cAttrNosuid, cAttrNodev)
 	b.attach(n, tree)
 }
 
@@ -376,7 +361,7 @@ func (b *builder) masks() {
 	b.scratchTree("masks", 0o755, b.mask)
 	b.op(SysMkdirat, Slot(b.mask), b.str("dir"), octal(0))
 	b.op(SysMknodat, Slot(b.mask), b.str("file"), named("S_IFREG", unix.S_IFREG), Num(0))
-	b.setAttr(b.mask, false, cAttrRdonly, cAttrNosuid, cAttrNodev, cAttrNoexec)
+	b.setAttr(b.mask, detachedDir, cAttrRdonly, cAttrNosuid, cAttrNodev, cAttrNoexec)
 	b.op(SysMoveMount, Slot(b.mask), b.str(""), Slot(b.scratch), b.str("masks"), Flags(cMoveEmpty))
 }
 
@@ -389,7 +374,7 @@ func (b *builder) pivot() {
 	b.op(SysPivotRoot, b.str("."), b.str("."))
 	b.op(SysUmount2, b.str("."), Flags(fDetach))
 	if b.ownRoot {
-		b.setAttr(b.root, false, cAttrRdonly)
+		b.setAttr(b.root, attached, cAttrRdonly)
 	}
 	b.op(SysChdir, b.str("/"))
 	above := buffer("above", 256)
@@ -398,4 +383,5 @@ func (b *builder) pivot() {
 	b.op(Compare, RefAt(b.statx, statxMnt), RefAt(above, statxMnt), Num(8)) // fatal otherwise
 	b.op(SysClose, Slot(b.root))
 	b.op(SysClose, Slot(b.scratch))
+	b.endRemounts()
 }
