@@ -54,7 +54,11 @@ func (i *invocation) Do(v Verb, args []string) error {
 	case verbCan:
 		return can(i, os.Stdout)
 	}
-	if code := run(i, os.Args); code != 0 {
+	code, unfinished := run(i, os.Args)
+	if unfinished != nil {
+		code = unfinished.finish()
+	}
+	if code != 0 {
 		return &exitError{code: code}
 	}
 	return nil

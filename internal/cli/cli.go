@@ -22,7 +22,11 @@ const (
 	exitNotFound   = 127 // there is no such command inside
 )
 
-// Early carries out `cloche run`, and reports whether args ask for that.
+// unfinished is what Early left to Main.
+var unfinished *attempt
+
+// Early carries out `cloche run`, and reports whether it is done: whether args
+// ask for that, and it needed nothing that is not initialised yet.
 func Early(args []string) (status int, done bool) {
 	if len(args) < 2 || args[1] != "run" {
 		return 0, false
@@ -30,7 +34,8 @@ func Early(args []string) (status int, done bool) {
 	inv, err := parseRun(args[2:])
 	switch {
 	case err == nil:
-		return run(inv, args), true
+		status, unfinished = run(inv, args)
+		return status, unfinished == nil
 	case errors.Is(err, errHelp):
 		return 0, false // the tree has the page
 	}
@@ -40,8 +45,13 @@ func Early(args []string) (status int, done bool) {
 // Main is the program: args are those of the process, tree carries out all
 // verbs, and the result is the exit status.
 func Main(args []string, tree func(args []string) error) int {
-	if status, done := Early(args); done {
-		return status
+	if unfinished == nil {
+		if status, done := Early(args); done {
+			return status
+		}
+	}
+	if unfinished != nil {
+		return unfinished.finish()
 	}
 	if len(args) > 1 && args[1] == host.ProbeArg {
 		host.ProbeMain(args[2:]) // for `cloche doctor`

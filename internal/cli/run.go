@@ -13,47 +13,96 @@ import (
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
+// attempt is a command that is about to be started.
+type attempt struct {
+	inv    *invocation
+	policy *policy.Policy
+	argv   []string // the program's arguments
+	skip   int      // of which the command's begin here
+	result *resultFile
+
+	refused error // of the first start
+}
+
 // run is `cloche run`; argv are the program's arguments. It says nothing of its
-// own when the command succeeds.
-func run(inv *invocation, argv []string) int {
+// own when the command succeeds. Where it is not done, a.finish is to be called
+// when all packages are initialised.
+func run(inv *invocation, argv []string) (status int, a *attempt) {
 	if len(inv.args) == 0 || inv.args[0] == "" {
-		return fail(errors.New("run: no command; write it after the flags: cloche run [flags] -- CMD [ARGS]"))
+		return fail(errors.New("run: no command; write it after the flags: cloche run [flags] -- CMD [ARGS]")), nil
 	}
 	if inv.wasGiven("name") {
 		if err := checkName(inv.name); err != nil {
-			return fail(err)
+			return fail(err), nil
 		}
 	}
 	p, err := inv.policy()
 	if err != nil {
-		return fail(err)
+		return fail(err), nil
 	}
-	skip := len(argv) - len(inv.args)
-	cmd := sandbox.Command(context.Background(), p, inv.args[0], inv.args[1:]...)
-	cmd.Name = inv.name
+	a = &attempt{inv: inv, policy: p, argv: argv, skip: len(argv) - len(inv.args)}
 	if report := os.Getenv(sandbox.ExplainVariable); report != "" {
-		return explain(cmd, p, inv, report, skip)
+		return explain(a.command(), p, inv, report, a.skip), nil
 	}
 	if inv.wasGiven("stdin") {
 		if err := redirectStdin(inv.stdin); err != nil {
-			return fail(err)
+			return fail(err), nil
 		}
 	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if inv.wasGiven("result") {
-		result, err := prepareResult(inv.result)
-		if err != nil {
-			return fail(err)
+		if a.result, err = prepareResult(inv.result); err != nil {
+			return fail(err), nil
 		}
-		return supervised(cmd, p, inv, result)
 	}
-	// With nothing to watch or to report there is no reason to stay.
-	if ok, err := cmd.Exec(argv, skip); ok {
-		code, message := startFailure(p, inv, err)
-		complain(message)
-		return code
+	status, a.refused = a.start()
+	switch {
+	case a.refused == nil:
+		return status, nil
+	case scopeMayHelp(p, a.refused):
+		return 0, a
 	}
-	return supervised(cmd, p, inv, nil)
+	return a.failed(a.refused), nil
+}
+
+// finish starts the command once more, in a cgroup that systemd made.
+func (a *attempt) finish() int {
+	if EnterScope == nil {
+		return a.failed(a.refused)
+	}
+	if err := EnterScope(a.inv.name); err != nil {
+		return a.failed(withoutScope(a.refused, err))
+	}
+	status, err := a.start()
+	if err != nil {
+		return a.failed(inScope(a.refused, err))
+	}
+	return status
+}
+
+func (a *attempt) command() *sandbox.Cmd {
+	cmd := sandbox.Command(context.Background(), a.policy, a.inv.args[0], a.inv.args[1:]...)
+	cmd.Name = a.inv.name
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	return cmd
+}
+
+// start runs the command to its end; the error is of one that never ran.
+func (a *attempt) start() (int, error) {
+	cmd := a.command()
+	if a.result == nil {
+		// With nothing to watch or to report there is no reason to stay.
+		if ok, err := cmd.Exec(a.argv, a.skip); ok {
+			return 0, err
+		}
+	}
+	return a.supervised(cmd)
+}
+
+// failed tells of a command that never ran.
+func (a *attempt) failed(err error) int {
+	code, message := startFailure(a.policy, a.inv, err)
+	complain(message)
+	return a.result.write(failedResult(code), message, code)
 }
 
 // explain is `cloche run` started again by the sandbox that took its place,
@@ -79,29 +128,28 @@ func explain(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, report string,
 }
 
 // supervised runs the command with Cloche beside it.
-func supervised(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, result *resultFile) int {
+func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 	// The sandbox dies with the thread that starts it, so that thread is kept.
 	runtime.LockOSThread()
 	cmd.Parked = true
 	forward := catchSignals()
 	if err := cmd.Start(); err != nil {
-		code, message := startFailure(p, inv, err)
-		complain(message)
-		return result.write(failedResult(code), message, code)
+		forward.giveUp()
+		return 0, err
 	}
-	forward.to(cmd, ownTerminal(p, os.Stdin))
+	forward.to(cmd, ownTerminal(a.policy, os.Stdin))
 	forgetStart()
 	err := cmd.Wait()
 	forward.stop()
-	code, message := ended(p, inv, cmd.Result(), err)
+	code, message := ended(a.policy, a.inv, cmd.Result(), err)
 	if message != "" {
 		complain(message)
 	}
 	r := cmd.Result()
 	if r == nil || r.Reason == sandbox.Setup || r.Reason == sandbox.Signaled && code == exitCannotExec {
-		return result.write(failedResult(code), message, code)
+		return a.result.write(failedResult(code), message, code), nil
 	}
-	return result.write(r, "", code)
+	return a.result.write(r, "", code), nil
 }
 
 // ownTerminal reports whether the command got a pseudo-terminal for its stdin.

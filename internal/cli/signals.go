@@ -48,3 +48,18 @@ func (f *forwarder) to(cmd *sandbox.Cmd, terminal bool) {
 }
 
 func (f *forwarder) stop() { close(f.done) }
+
+// giveUp is for a command that never ran: what came meanwhile was meant for it,
+// and is for Cloche now.
+func (f *forwarder) giveUp() {
+	signal.Stop(f.signals)
+	for {
+		select {
+		case s := <-f.signals:
+			n, _ := s.(syscall.Signal)
+			_ = syscall.Kill(syscall.Getpid(), n)
+		default:
+			return
+		}
+	}
+}

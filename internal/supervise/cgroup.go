@@ -82,14 +82,26 @@ func (l *limiter) leaveOut(name string, why error) error {
 	return nil
 }
 
+// LimitError is a limit that is refused because of a cgroup that can't be had.
+type LimitError struct {
+	Refused *plan.Error
+	Cause   *cgroup.Unavailable
+}
+
+func (e *LimitError) Error() string { return e.Refused.Error() }
+
+// Unwrap gives both parts.
+func (e *LimitError) Unwrap() []error { return []error{e.Refused, e.Cause} }
+
 // refuse names the setting, who asked for it, and what would help.
 func (l *limiter) refuse(setting string, why error) error {
 	e := &plan.Error{Setting: setting, Origin: l.policy.Origins[setting], Why: why.Error()}
 	var u *cgroup.Unavailable
-	if errors.As(why, &u) {
-		e.Why, e.Fix = u.Cause, u.Remedy
+	if !errors.As(why, &u) {
+		return e
 	}
-	return e
+	e.Why, e.Fix = u.Cause, u.Remedy
+	return &LimitError{Refused: e, Cause: u}
 }
 
 // drop takes one limit out; those of the same controller stay.

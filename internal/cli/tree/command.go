@@ -3,6 +3,7 @@
 package tree
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,8 +11,17 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cloche-sandbox/cloche/internal/cgroup/systemd"
 	"github.com/cloche-sandbox/cloche/internal/cli"
 )
+
+func init() { cli.EnterScope = enterScope }
+
+// enterScope gets a cgroup for `cloche run` from systemd.
+func enterScope(name string) error {
+	_, err := systemd.Enter(context.Background(), name)
+	return err
+}
 
 // Execute carries out the verb that args, those of the process, name.
 func Execute(args []string) error {
