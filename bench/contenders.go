@@ -23,6 +23,7 @@ type contender struct {
 	argv       []string                      // a program to start, or
 	turn       func() (time.Duration, error) // something else to do
 	missing    error                         // why it can't run here
+	seldom     bool                          // every tenth round only: it is slow, and the caches are its own afterwards
 }
 
 // once runs it and tells how long that took, from before fork(2) until after
@@ -128,6 +129,9 @@ func contenders(dir, only string) (list []*contender, stop func(), err error) {
 			"--quiet", "--noprofile", "--read-only=/", "--private-dev", "--private-tmp", "--net=none", "/bin/true"),
 		container("crun", dir),
 		container("runc", dir),
+	}
+	for _, c := range list {
+		c.seldom = c.name == "firejail" || c.name == "crun" || c.name == "runc"
 	}
 	if only != "" {
 		names := strings.Split(only, ",")
