@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
@@ -22,22 +23,36 @@ import (
 
 // The tests of a kernel without mount_setattr (before 5.12): the same sandboxes
 // are started twice by one process, which in between loads a filter that answers
-// ENOSYS, as such a kernel does. The process has a mount namespace of its own
+// as such a kernel does. The process has a mount namespace of its own
 // with mounts that are hard to restrict.
 
 const treeVariable = "CLOCHE_TEST_TREE"
 
-// without answers a system call with ENOSYS, on all threads and for good.
-func without(nr uint32) error {
+// becomeOld loads the filter, on all threads and for good: mount_setattr is not
+// there (ENOSYS), and close_range knows no flags (EINVAL), as in Linux 5.10.
+func becomeOld() error {
+	const load, equal, ret = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, unix.BPF_RET | unix.BPF_K
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
-	return seccomp.LoadAllThreads([]unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	err := seccomp.LoadAllThreads([]unix.SockFilter{
+		{Code: load, K: 0},
+		{Code: equal, K: unix.SYS_MOUNT_SETATTR, Jt: 4},
+		{Code: equal, K: unix.SYS_CLOSE_RANGE, Jf: 2},
+		{Code: load, K: 32}, // the third argument
+		{Code: equal, K: 0, Jf: 2},
+		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
+		{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
+		{Code: ret, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EINVAL)},
 	})
+	if err != nil {
+		return err
+	}
+	facts, err := host.Quick()
+	if want := (host.MountAPI{OpenTree: true, MoveMount: true, Fsopen: true, Fsmount: true}); err != nil || facts.MountAPI != want || !facts.CloseRange || facts.RangeOnExec {
+		return fmt.Errorf("%w; facts %+v", err, facts)
+	}
+	return nil
 }
 
 // mountSomething mounts what a tree may hold below dir/r and dir/w: each kind of
@@ -104,7 +119,7 @@ for d in r w r/* w/* r/*/* w/*/* r/*/*/*/* w/*/*/*/* /elsewhere/* /etc /usr /dev
 	[ -d "$d" ] && (echo >"$d/written") && echo "wrote $d" && rm "$d/written"
 done
 for f in "r/a file" "/a file" /proc/sysrq-trigger; do (: >>"$f") && echo "wrote $f"; done
-cat "r/of another"`
+echo /proc/self/fd/[3-9]; cat "r/of another"`
 )
 
 func init() {
@@ -123,10 +138,7 @@ func init() {
 		fail(os.WriteFile(executable, built, 0o755))
 		for _, way := range []string{"new", "old"} {
 			if way == "old" {
-				fail(without(unix.SYS_MOUNT_SETATTR))
-				if err := unix.MountSetattr(-1, "", 0, &unix.MountAttr{}); err != unix.ENOSYS {
-					fail(fmt.Errorf("mount_setattr: %w", err))
-				}
+				fail(becomeOld())
 			}
 			for name, p := range oldKernelPolicies(dir) {
 				fmt.Println(section + name + " " + way)

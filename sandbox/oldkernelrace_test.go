@@ -23,7 +23,7 @@ func beginOld(mount func(dir string) error) (dir string, p *policy.Policy) {
 		err = mount(dir)
 	}
 	if err == nil {
-		err = without(unix.SYS_MOUNT_SETATTR)
+		err = becomeOld()
 	}
 	if err != nil {
 		fmt.Println(err)

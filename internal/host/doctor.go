@@ -128,7 +128,7 @@ func (d *doctor) mounts() {
 	r := d.in(unix.CLONE_NEWNS, "mount")
 	switch {
 	case r.err == nil && !api.MountSetattr:
-		d.add(limited(group, name, "open_tree, move_mount; without mount_setattr", "there is no system call mount_setattr here: the kernel is older than 5.12, or a filter hides it. Instead every mount below a bind is made read-only on its own, by mount(2), which takes longer", "nothing has to be done; Linux 5.12 or later starts sandboxes faster").required())
+		d.add(limited(group, name, "open_tree, move_mount; without mount_setattr", "there is no system call mount_setattr here: the kernel is older than 5.12, or a filter hides it. Instead every mount below a bind is restricted on its own, by mount(2)", "nothing has to be done; from Linux 5.12 on it is one call for a whole tree").required())
 	case r.err == nil:
 		d.add(ok(group, name, "open_tree, mount_setattr, move_mount").required())
 	case !api.usable():

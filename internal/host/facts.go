@@ -23,6 +23,7 @@ type Facts struct {
 	LandlockABI int // 0: this kernel has no Landlock, or it is switched off
 	MountAPI    MountAPI
 	CloseRange  bool // close_range(2), Linux 5.9
+	RangeOnExec bool // its flag CLOSE_RANGE_CLOEXEC, Linux 5.11
 	Openat2     bool // openat2(2), Linux 5.6
 
 	// Paths holds what Stat was asked to look at.
@@ -83,8 +84,8 @@ func Quick() (Facts, error) {
 	}
 	f.LandlockABI = landlockABI()
 	f.MountAPI = mountAPI()
-	f.CloseRange = exists(unix.SYS_CLOSE_RANGE, 1, 0, 0, 0) // the last before the first: EINVAL
-	f.Openat2 = exists(unix.SYS_OPENAT2, noFD, 0, 0, 0)     // a structure of no size: EINVAL
+	f.CloseRange, f.RangeOnExec = closeRange()
+	f.Openat2 = exists(unix.SYS_OPENAT2, noFD, 0, 0, 0) // a structure of no size: EINVAL
 	return f, nil
 }
 
@@ -104,6 +105,14 @@ const noFD = ^uintptr(0)
 func exists(nr, a1, a2, a3, a4 uintptr) bool {
 	_, _, e := unix.RawSyscall6(nr, a1, a2, a3, a4, 0, 0)
 	return e != unix.ENOSYS
+}
+
+// closeRange tells whether there is close_range, and whether it can mark
+// descriptors close-on-exec: asked of the highest number, which none has.
+func closeRange() (there, onExec bool) {
+	const last = 1<<32 - 1
+	_, _, e := unix.RawSyscall(unix.SYS_CLOSE_RANGE, last, last, unix.CLOSE_RANGE_CLOEXEC)
+	return e != unix.ENOSYS, e == 0
 }
 
 // mountAPI asks for each call with a bad descriptor or pointer everywhere, and

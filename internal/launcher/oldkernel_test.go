@@ -20,14 +20,14 @@ type stagedMount struct {
 	opens      int // id of what is found at its name
 }
 
-// oldKernel is a Kernel without mount_setattr, which knows the mounts of the tree
+// oldKernel is a Kernel without mount_setattr and CLOSE_RANGE_CLOEXEC, which knows the mounts of the tree
 // that was put on the stage last.
 type oldKernel struct {
 	FakeKernel
 	mounts    []stagedMount
 	more      string // lines of other mounts
 	covered   bool   // the directory "closed" was
-	missing   bool   // the call was asked for in vain
+	missing   bool   // what it lacks was tried
 	remounted []map[string]uint64
 	own       []uint64 // flags of the set-up's own mounts
 }
@@ -110,6 +110,11 @@ func (k *oldKernel) answerOld(p *Process, c plan.Call, args [6]uint64) (int64, b
 	case plan.SysMountSetattr:
 		k.missing = true
 		return -int64(unix.ENOSYS), true
+	case plan.SysCloseRange:
+		if args[2] != 0 {
+			k.missing = true
+			return -int64(unix.EINVAL), true
+		}
 	case plan.SysMoveMount:
 		switch {
 		case e.Strings[3] == "stage.d":
@@ -155,7 +160,7 @@ func TestSimulateOldKernel(t *testing.T) {
 					in.Standalone = &plan.Standalone{Command: []string{"tool", "one"}}
 					want = 3
 				} else {
-					in.Facts.MountAPI.MountSetattr = false
+					in.Facts.MountAPI.MountSetattr, in.Facts.RangeOnExec = false, false
 				}
 				k := newOldKernel(statOf(in.Facts))
 				pl, im, first := simulateOld(t, in, k)
@@ -163,7 +168,7 @@ func TestSimulateOldKernel(t *testing.T) {
 					t.Fatalf("the image ended with %d, want %d: %s", first.Status, want, failure(&k.FakeKernel, pl, im))
 				}
 				if k.missing != standalone {
-					t.Errorf("mount_setattr was tried: %v", k.missing)
+					t.Errorf("what is missing was tried: %v", k.missing)
 				}
 				const common = unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV
 				tree := map[string]uint64{"": common, `/a b\c`: common | unix.MS_NOEXEC, "/x": common | unix.MS_NOSYMFOLLOW}

@@ -39,7 +39,7 @@ func profileInput(t *testing.T, name, arch string) plan.Input {
 	filter := []unix.SockFilter{{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW}}
 	in := plan.Input{
 		Policy: p, Filter: filter, InitFilter: filter, StatusFD: 3, ControlFD: -1, CgroupFD: -1,
-		Facts: host.Facts{GOARCH: arch, UID: 1000, GID: 1000, LandlockABI: 7, MountAPI: host.MountAPI{OpenTree: true, MoveMount: true, Fsopen: true, Fsmount: true, MountSetattr: true}, Openat2: true, CloseRange: true, Paths: map[string]host.PathFact{}},
+		Facts: host.Facts{GOARCH: arch, UID: 1000, GID: 1000, LandlockABI: 7, MountAPI: host.MountAPI{OpenTree: true, MoveMount: true, Fsopen: true, Fsmount: true, MountSetattr: true}, Openat2: true, CloseRange: true, RangeOnExec: true, Paths: map[string]host.PathFact{}},
 	}
 	if name == "open" || name == "none" {
 		in.Filter = nil

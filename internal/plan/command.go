@@ -56,7 +56,7 @@ func (b *builder) command() {
 	b.op(SysUmask, Slot(b.umask))
 	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
 	// The last moment: whatever is open beyond what was asked for ends with exec.
-	b.op(SysCloseRange, Num(uint64(3+b.in.ExtraFiles)), Num(^uint64(0)>>32), named("CLOSE_RANGE_CLOEXEC", unix.CLOSE_RANGE_CLOEXEC))
+	b.closeOnExec()
 
 	b.landlock()
 
@@ -67,6 +67,30 @@ func (b *builder) command() {
 		b.loadFilter(b.in.Filter)
 	}
 	b.exec()
+}
+
+// closeOnExec lets all but what was asked for end with exec. Before Linux 5.11
+// close_range(2) can only close: then what is needed until exec, the status pipe,
+// is marked on its own and the rest is closed.
+func (b *builder) closeOnExec() {
+	const last = ^uint64(0) >> 32
+	first, status := uint64(3+b.in.ExtraFiles), uint64(b.in.StatusFD)
+	done := b.label()
+	if b.builds() || b.in.Facts.RangeOnExec {
+		call := b.op(SysCloseRange, Num(first), Num(last), named("CLOSE_RANGE_CLOEXEC", unix.CLOSE_RANGE_CLOEXEC))
+		if !b.builds() {
+			return
+		}
+		old := b.label()
+		call.on(int(unix.EINVAL), old).then(done)
+		b.mark(old)
+	}
+	b.op(SysFcntl, Num(status), named("F_SETFD", unix.F_SETFD), named("FD_CLOEXEC", unix.FD_CLOEXEC))
+	if first < status {
+		b.op(SysCloseRange, Num(first), Num(status-1), Num(0))
+	}
+	b.op(SysCloseRange, Num(status+1), Num(last), Num(0))
+	b.mark(done)
 }
 
 // chdir enters the working directory after everything else about the root and

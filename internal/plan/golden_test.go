@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // testFacts is a host on which every directory of paths exists, /bin is a link
 // to usr/bin, and the files of /etc that profiles hide are there in part.
 func testFacts(p *policy.Policy) host.Facts {
-	f := host.Facts{GOARCH: "amd64", UID: 1000, GID: 1000, LandlockABI: 7, MountAPI: host.MountAPI{OpenTree: true, MoveMount: true, Fsopen: true, Fsmount: true, MountSetattr: true}, Openat2: true, CloseRange: true, Paths: map[string]host.PathFact{}}
+	f := host.Facts{GOARCH: "amd64", UID: 1000, GID: 1000, LandlockABI: 7, MountAPI: host.MountAPI{OpenTree: true, MoveMount: true, Fsopen: true, Fsmount: true, MountSetattr: true}, Openat2: true, CloseRange: true, RangeOnExec: true, Paths: map[string]host.PathFact{}}
 	look := func(i int, path string) {
 		pf := host.PathFact{Exists: true, Mode: unix.S_IFDIR | 0o755, Real: path, Ino: uint64(100 + i), DevMajor: 8, DevMinor: 1}
 		switch path {
@@ -86,10 +86,11 @@ func TestGoldenPlans(t *testing.T) {
 	}
 }
 
-// TestGoldenOldKernel is the plan for a kernel without mount_setattr (before 5.12).
+// TestGoldenOldKernel is the plan for a kernel without mount_setattr (before
+// 5.12) and CLOSE_RANGE_CLOEXEC (before 5.11).
 func TestGoldenOldKernel(t *testing.T) {
 	in := input(t, builtin(t, "default"))
-	in.Facts.MountAPI.MountSetattr = false
+	in.Facts.MountAPI.MountSetattr, in.Facts.RangeOnExec = false, false
 	golden(t, "default-without-mount-setattr", in)
 }
 
