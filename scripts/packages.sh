@@ -4,7 +4,7 @@
 # missing; the tests that need it then skip by name.
 set -eu
 
-packages="bubblewrap crun runc firejail uidmap gcc libc6-dev libseccomp-dev python3 git procps util-linux qemu-user-static"
+packages="bubblewrap crun runc firejail uidmap gcc libc6-dev libseccomp-dev python3 git dbus-daemon procps util-linux qemu-user-static"
 
 command -v dpkg-query >/dev/null 2>&1 || { echo "packages: no dpkg here; tests that need one of: $packages skip by name"; exit 0; }
 missing=""
