@@ -25,7 +25,8 @@ func (b *builder) launcher() {
 	if ns.User && b.has(unix.CAP_SETGID) {
 		// The caller's supplementary groups would stay effective inside, where
 		// setgroups is denied for good.
-		b.op(SysSetgroups, Num(0), null)
+		// EPERM: the caller is itself in a user namespace where they are denied.
+		b.op(SysSetgroups, Num(0), null).on(int(unix.EPERM), Following)
 	}
 
 	b.begin(Step{Process: Launcher, Name: "namespaces", Kind: KindClone, Origin: b.policy.Origins["namespaces.unshare"]})

@@ -61,7 +61,7 @@ func (b *builder) useTerminal() {
 }
 
 // negate puts -v in to. The interpreter has no subtraction and wants none for
-// this alone; the pid of a command in its own pid namespace is 2.
+// this alone; the pid of a command in its own pid namespace is 3.
 func (b *builder) negate(v, to Var) {
 	left := b.tmp("left")
 	done := b.label()
