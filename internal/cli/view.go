@@ -94,20 +94,23 @@ func (v *view) source(pl *place) {
 		return
 	}
 	// A link of the system, such as /bin → usr/bin, stays a link where what
-	// it points to is shown at its own path too.
+	// it points to is shown at its own path too, and in the same way.
 	if last, err := v.host.lstat(src); err != nil || !last.is(unix.S_IFLNK) {
 		return
 	}
+	var shows *place
 	for i := range v.places {
 		o := &v.places[i]
 		if o == pl || o.kind != policy.Read && o.kind != policy.Write || o.Source != "" && o.Source != o.Path {
 			continue
 		}
-		if r, _, err := realPath(v.host, o.Path); err == nil && r == o.Path && (real == r || below(real, r)) {
-			if to, err := v.host.readlink(src); err == nil {
-				pl.kind, pl.link, pl.dir = policy.Symlink, to, false
-			}
-			return
+		if r, _, err := realPath(v.host, o.Path); err == nil && r == o.Path && (real == r || below(real, r)) && (shows == nil || len(o.Path) > len(shows.Path)) {
+			shows = o
+		}
+	}
+	if shows != nil && shows.kind == pl.kind {
+		if to, err := v.host.readlink(src); err == nil {
+			pl.kind, pl.link, pl.dir = policy.Symlink, to, false
 		}
 	}
 }
@@ -144,6 +147,8 @@ func (v *view) throughHostLinks(pl *place) {
 	pl.skip = true // look under it
 	if n, err := v.walk(pl.target); err == nil {
 		pl.target = n.path
+	} else if (pl.kind == policy.Read || pl.kind == policy.Write) && pl.Source == "" && pl.real != "" {
+		pl.target = pl.real // it is put where the link leads
 	}
 	pl.skip = false
 }
@@ -154,8 +159,18 @@ func (v *view) settle(pl *place) {
 		return
 	}
 	cover := v.coverOf(pl.target)
-	if cover == nil || cover.kind == policy.Tmpfs || cover.kind == policy.Dev {
-		pl.skip = pl.kind == policy.Hide // an empty place has nothing to hide
+	switch {
+	case cover == nil:
+		pl.skip = pl.kind == policy.Hide // the root has nothing to hide, and nothing can be made there
+		return
+	case cover.kind == policy.Tmpfs:
+		return // the name is taken by an empty file
+	case cover.kind == policy.Dev:
+		name := pl.target[len(cover.target)+1:]
+		pl.dir = name == "pts" || name == "shm" || name == "mqueue"
+		if _, err := v.dev(cover, pl.target); err != nil && !strings.HasPrefix(name, "shm/") {
+			pl.skip = pl.kind == policy.Hide
+		}
 		return
 	}
 	n, err := v.at(pl.target, pl)

@@ -52,7 +52,9 @@ func profileInput(t *testing.T, name, arch string) plan.Input {
 		}
 	}
 	look(plan.SourcePaths(p))
-	look(plan.TargetPaths(p, in.Facts))
+	targets, resolve := plan.TargetPaths(p, in.Facts)
+	look(targets)
+	look(resolve)
 	return in
 }
 

@@ -22,6 +22,11 @@ type mountNode struct {
 	// own: the tree there was made here, so it holds no name that anybody else
 	// chose, and a missing directory can be made in it.
 	own bool
+	// protect: what is mounted here guards a name in a tree that the command may
+	// write, where it could rename what the name lies in.
+	protect bool
+	// exists: the place is there though the tree was made here, as in a fresh /dev.
+	exists bool
 	// early holds the tree when it had to be cloned before all others.
 	early Var
 	// skip: there is nothing to do.
@@ -60,7 +65,9 @@ func SourcePaths(p *policy.Policy) []string {
 // decides whether it can be. They are known once f holds the facts of
 // SourcePaths, because a target may lie behind a link of the sandbox's own
 // (/bin/ls, where /bin is shown as a link to usr/bin).
-func TargetPaths(p *policy.Policy, f host.Facts) []string {
+//
+// Of those in resolve it matters, too, whether a link is on the way.
+func TargetPaths(p *policy.Policy, f host.Facts) (look, resolve []string) {
 	a := arrangement{policy: p, facts: f.Paths}
 	a.chooseMounts()
 	for i := range a.mounts {
@@ -69,16 +76,19 @@ func TargetPaths(p *policy.Policy, f host.Facts) []string {
 		}
 	}
 	a.findTargets()
-	paths := make([]string, 0, len(a.mounts))
+	look = make([]string, 0, len(a.mounts))
 	for i := range a.mounts {
 		if n := &a.mounts[i]; !n.skip {
 			a.findCover(n, i)
-			if on, ok := a.hostPathUnder(n); ok {
-				paths = append(paths, on)
+			switch on, ok := a.hostPathUnder(n); {
+			case ok && n.guards() && a.mounts[n.cover].Kind != policy.Read:
+				resolve = append(resolve, on)
+			case ok:
+				look = append(look, on)
 			}
 		}
 	}
-	return paths
+	return look, resolve
 }
 
 // within reports whether p lies below dir.
@@ -187,8 +197,8 @@ func (b *arrangement) resolveNode(i int) error {
 		n.dir = f.Mode&unix.S_IFMT == unix.S_IFDIR
 		if f.Link != "" && n.Source == "" && n.Path != "/" {
 			// A link of the system, such as /bin → usr/bin: shown as the link it
-			// is when what it points to is shown too.
-			if b.isShown(f.Real, i) {
+			// is when what it points to is shown too, and in the same way.
+			if b.isShown(f.Real, i, n.Kind) {
 				n.Kind, n.Source, n.dir = policy.Symlink, f.Link, false
 			}
 		}
@@ -211,19 +221,23 @@ func (b *arrangement) resolveNode(i int) error {
 	return nil
 }
 
-// isShown reports whether another bind than node i shows the host path real at
-// its own path.
-func (b *arrangement) isShown(real string, i int) bool {
+// isShown reports whether the host path real is shown at its own path by another
+// bind than node i, of one of the kinds.
+func (b *arrangement) isShown(real string, i int, kinds ...policy.MountKind) bool {
+	best := -1
 	for j := range b.mounts {
 		m := &b.mounts[j]
-		if j == i || (m.Kind != policy.Read && m.Kind != policy.Write) || m.Source != "" && m.Source != m.Path {
+		if j == i || m.Kind != policy.Read && m.Kind != policy.Write || m.Source != "" && m.Source != m.Path {
 			continue
 		}
-		if f := b.facts[m.Path]; f.Exists && f.Link == "" && (m.Path == real || within(real, m.Path)) {
-			return true
+		if f := b.facts[m.Path]; !f.Exists || f.Link != "" || m.Path != real && !within(real, m.Path) {
+			continue
+		}
+		if best < 0 || len(m.Path) > len(b.mounts[best].Path) {
+			best = j
 		}
 	}
-	return false
+	return best >= 0 && slices.Contains(kinds, b.mounts[best].Kind)
 }
 
 func sourceOf(m *policy.Mount) string {

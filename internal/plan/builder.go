@@ -58,6 +58,8 @@ type builder struct {
 	haveMasks   bool
 	scratchDirs int
 	made        map[string]bool // directories made below the root
+	pinned      map[string]bool // directories that are mounts of themselves
+	devs        int             // fresh /dev so far
 }
 
 func newBuilder(in *Input) *builder {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
 )
 
 // devNode is a device that every program may expect, null(4) and its like.
@@ -20,17 +22,22 @@ var devNodes = [...]devNode{{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"ra
 func (b *builder) dev(n *mountNode) {
 	tree := b.tmp("tree")
 	b.begin(Step{Process: Init, Name: "dev " + n.Path, Kind: KindDev, Path: n.Path, Origin: n.Origin})
-	b.op(SysMkdirat, Slot(b.scratch), b.str("dev"), octal(0o755))
+	name, shm := "dev", "shm"
+	if b.devs++; b.devs > 1 {
+		name, shm = b.scratchName(), b.scratchName()
+	}
+	b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755))
 	for i := range devNodes {
-		b.op(SysMknodat, Slot(b.scratch), b.str("dev/"+devNodes[i].name), named("S_IFREG|0666", unix.S_IFREG|0o666), Num(0))
+		b.op(SysMknodat, Slot(b.scratch), b.str(name+"/"+devNodes[i].name), named("S_IFREG|0666", unix.S_IFREG|0o666), Num(0))
 	}
 	for _, dir := range []string{"pts", "shm", "mqueue"} {
-		b.op(SysMkdirat, Slot(b.scratch), b.str("dev/"+dir), octal(0o755))
+		b.op(SysMkdirat, Slot(b.scratch), b.str(name+"/"+dir), octal(0o755))
 	}
 	for _, l := range [...][2]string{{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"}} {
-		b.op(SysSymlinkat, b.str(l[0]), Slot(b.scratch), b.str("dev/"+l[1]))
+		b.op(SysSymlinkat, b.str(l[0]), Slot(b.scratch), b.str(name+"/"+l[1]))
 	}
-	b.op(SysOpenTree, Slot(b.scratch), b.str("dev"), Flags(cTreeClone, cTreeCloex)).to(tree)
+	b.addedToDev(n, name)
+	b.op(SysOpenTree, Slot(b.scratch), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
 	b.setAttr(tree, detachedDir, cAttrRdonly, cAttrNosuid, cAttrNoexec)
 	b.attachKeeping(n, tree)
 
@@ -51,7 +58,7 @@ func (b *builder) dev(n *mountNode) {
 	b.op(SysClose, Slot(mnt))
 
 	b.begin(Step{Process: Init, Name: "shared memory", Kind: KindTmpfs, Path: n.Path + "/shm", Origin: n.Origin})
-	b.scratchTree("shm", 0o1777, mnt)
+	b.scratchTree(shm, 0o1777, mnt)
 	b.setAttr(mnt, detachedDir, cAttrNosuid, cAttrNodev)
 	b.op(SysMoveMount, Slot(mnt), b.str(""), Slot(tree), b.str("shm"), Flags(cMoveEmpty))
 	b.op(SysClose, Slot(mnt))
@@ -66,6 +73,33 @@ func (b *builder) dev(n *mountNode) {
 		b.op(SysClose, Slot(mnt))
 	}
 	b.op(SysClose, Slot(tree))
+}
+
+// addedToDev makes the names that other entries want in a fresh /dev, which is
+// read-only afterwards.
+func (b *builder) addedToDev(n *mountNode, scratch string) {
+	for i := range b.mounts {
+		m := &b.mounts[i]
+		if m.skip || m.exists || m.cover < 0 || &b.mounts[m.cover] != n || within(m.target, n.target+"/shm") {
+			continue
+		}
+		name := m.target[len(n.target)+1:]
+		for at := range len(name) {
+			if name[at] == '/' {
+				b.op(SysMkdirat, Slot(b.scratch), b.str(scratch+"/"+name[:at]), octal(0o755)).on(int(unix.EEXIST), Next)
+			}
+		}
+		name = scratch + "/" + name
+		switch {
+		case m.Kind == policy.Symlink:
+			b.op(SysSymlinkat, b.str(m.Source), Slot(b.scratch), b.str(name))
+			m.exists = true
+		case m.dir:
+			b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755)).on(int(unix.EEXIST), Next)
+		default:
+			b.op(SysMknodat, Slot(b.scratch), b.str(name), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
+		}
+	}
 }
 
 // devNode binds one device.

@@ -36,7 +36,8 @@ func testFacts(p *policy.Policy) host.Facts {
 	for i, path := range sources {
 		look(i, path)
 	}
-	for i, path := range TargetPaths(p, f) {
+	targets, resolve := TargetPaths(p, f)
+	for i, path := range append(targets, resolve...) {
 		look(len(sources)+i, path)
 	}
 	return f

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -113,12 +114,15 @@ func (b *builder) mountNode(n *mountNode) {
 		if !n.dir {
 			name = "file"
 		}
-		if n.own {
+		if n.own && !n.protect && !n.exists {
 			return // nothing is there, and only this set-up could put something there
 		}
 		b.op(SysOpenTree, Slot(b.mask), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
 		b.attach(n, tree)
 	case policy.Symlink:
+		if n.exists {
+			return // made with the /dev that it lies in
+		}
 		step(KindFile)
 		b.parents(n.target)
 		b.op(SysSymlinkat, b.str(n.Source), Slot(b.root), b.str(n.target[1:]))
@@ -215,6 +219,10 @@ var howNoLinks = words("{flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_NO_SYMLINKS|RES
 var howInRoot = words("{flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS}",
 	unix.O_PATH|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
 
+// howInRootNoLinks is that of a guarded name: a link on the way could be replaced.
+var howInRootNoLinks = words("{flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_IN_ROOT|RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS}",
+	unix.O_PATH|unix.O_CLOEXEC, 0, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
+
 // Offsets in struct statx, statx(2).
 const (
 	statxMode  = 28
@@ -271,29 +279,65 @@ func (b *builder) attach(n *mountNode, v Var) {
 // attachKeeping leaves v open: it is the mounted tree then.
 func (b *builder) attachKeeping(n *mountNode, v Var) {
 	b.mountPoint(n)
+	b.pin(n)
 	if n.own {
 		// Every name on the way was made here.
 		b.op(SysMoveMount, Slot(v), b.str(""), Slot(b.root), b.str(n.target[1:]), Flags(cMoveEmpty))
 	} else {
-		at := b.openInRoot(n.target)
+		how := howInRoot
+		if n.protect {
+			how = howInRootNoLinks
+		}
+		at := b.openInRoot(n.target, how)
 		b.op(SysMoveMount, Slot(v), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
 		b.op(SysClose, Slot(at))
+	}
+}
+
+// pin makes a mount point of every directory between a guarded name and the tree
+// that it lies in, of the directory itself: a mount point can't be renamed or
+// removed, while a directory that merely holds one can, and the guarded name would
+// go away with it.
+func (b *builder) pin(n *mountNode) {
+	if !n.protect {
+		return
+	}
+	top := b.mounts[n.cover].target
+	for at := len(strings.TrimSuffix(top, "/")) + 1; ; at++ {
+		next := strings.IndexByte(n.target[at:], '/')
+		if next < 0 {
+			return
+		}
+		at += next
+		dir := n.target[:at]
+		if j, taken := b.at[dir]; b.pinned[dir] || taken && !b.mounts[j].skip {
+			continue
+		}
+		if b.pinned == nil {
+			b.pinned = make(map[string]bool)
+		}
+		b.pinned[dir] = true
+		fd, tree := b.openInRoot(dir, howInRootNoLinks), b.tmp("pin")
+		b.op(SysOpenTree, Slot(fd), b.str(""), Flags(cTreeClone, cTreeCloex, cEmptyPath, cRecursive)).to(tree)
+		b.op(SysMoveMount, Slot(tree), b.str(""), Slot(fd), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
+		b.op(SysClose, Slot(tree))
+		b.op(SysClose, Slot(fd))
 	}
 }
 
 // openInRoot opens a path below the new root in which anybody may have put
 // links: they are followed, but never out. EAGAIN, a rename at the very moment,
 // is tried again, a bounded number of times.
-func (b *builder) openInRoot(p string) Var {
+func (b *builder) openInRoot(p string, how *Data) Var {
 	at, tries := b.tmp("target"), b.tmp("tries")
 	again, done := b.label(), b.label()
 	b.set(tries, Num(0))
 	loop := b.here()
-	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(howInRoot), Num(24)).to(at).on(int(unix.EAGAIN), again).then(done)
+	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(how), Num(24)).to(at).on(int(unix.EAGAIN), again).then(done)
 	b.mark(again)
 	b.op(Alu, Slot(tries), Num(0), Num(^uint64(0)), Num(0), Num(1)).to(tries)
 	b.unlessEqual(Slot(tries), ^uint64(0), Num(128), loop)
-	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(howInRoot), Num(24)).to(at)
+	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(how), Num(24)).to(at)
 	b.mark(done)
 	return at
 }

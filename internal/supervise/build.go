@@ -19,7 +19,9 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 	}
 	p := spec.Policy
 	facts.Stat(plan.SourcePaths(p)...)
-	facts.Look(plan.TargetPaths(p, facts)...)
+	look, resolve := plan.TargetPaths(p, facts)
+	facts.Stat(resolve...)
+	facts.Look(look...)
 	// Whoever runs it may have fewer privileges than its maker.
 	facts.CapEff = 0
 	in := plan.Input{

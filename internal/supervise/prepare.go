@@ -129,7 +129,9 @@ func (pr *Prepared) lookAround() error {
 		return &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock.mode"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
 	}
 	facts.Stat(plan.SourcePaths(p)...)
-	facts.Look(plan.TargetPaths(p, facts)...)
+	look, resolve := plan.TargetPaths(p, facts)
+	facts.Stat(resolve...)
+	facts.Look(look...)
 
 	in := plan.Input{Policy: p, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
 	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
