@@ -2,7 +2,6 @@ package plan
 
 import (
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -255,111 +254,6 @@ func showIno(d *Data) string { return "{ino=" + strconv.FormatUint(d.word(0), 10
 func showDev(d *Data) string {
 	n := d.word(0)
 	return "{dev=" + strconv.FormatUint(n&0xffffffff, 10) + ":" + strconv.FormatUint(n>>32, 10) + "}"
-}
-
-// mountPoint makes what a node is mounted on, where it may.
-func (b *builder) mountPoint(n *mountNode) {
-	if !n.own && (n.cover < 0 || b.mounts[n.cover].Kind != policy.Overlay) {
-		return
-	}
-	b.parents(n.target)
-	if n.dir {
-		b.makeDir(n.target)
-		return
-	}
-	b.op(SysMknodat, Slot(b.root), b.str(n.target[1:]), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
-}
-
-// attach mounts the detached tree v where n wants it and closes it.
-func (b *builder) attach(n *mountNode, v Var) {
-	b.attachKeeping(n, v)
-	b.op(SysClose, Slot(v))
-}
-
-// attachKeeping leaves v open: it is the mounted tree then.
-func (b *builder) attachKeeping(n *mountNode, v Var) {
-	b.mountPoint(n)
-	b.pin(n)
-	if n.own {
-		// Every name on the way was made here.
-		b.op(SysMoveMount, Slot(v), b.str(""), Slot(b.root), b.str(n.target[1:]), Flags(cMoveEmpty))
-	} else {
-		how := howInRoot
-		if n.protect {
-			how = howInRootNoLinks
-		}
-		at := b.openInRoot(n.target, how)
-		b.op(SysMoveMount, Slot(v), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
-		b.op(SysClose, Slot(at))
-	}
-}
-
-// pin makes a mount point of every directory between a guarded name and the tree
-// that it lies in, of the directory itself: a mount point can't be renamed or
-// removed, while a directory that merely holds one can, and the guarded name would
-// go away with it.
-func (b *builder) pin(n *mountNode) {
-	if !n.protect {
-		return
-	}
-	top := b.mounts[n.cover].target
-	for at := len(strings.TrimSuffix(top, "/")) + 1; ; at++ {
-		next := strings.IndexByte(n.target[at:], '/')
-		if next < 0 {
-			return
-		}
-		at += next
-		dir := n.target[:at]
-		if j, taken := b.at[dir]; b.pinned[dir] || taken && !b.mounts[j].skip {
-			continue
-		}
-		if b.pinned == nil {
-			b.pinned = make(map[string]bool)
-		}
-		b.pinned[dir] = true
-		fd, tree := b.openInRoot(dir, howInRootNoLinks), b.tmp("pin")
-		b.op(SysOpenTree, Slot(fd), b.str(""), Flags(cTreeClone, cTreeCloex, cEmptyPath, cRecursive)).to(tree)
-		b.op(SysMoveMount, Slot(tree), b.str(""), Slot(fd), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
-		b.op(SysClose, Slot(tree))
-		b.op(SysClose, Slot(fd))
-	}
-}
-
-// openInRoot opens a path below the new root in which anybody may have put
-// links: they are followed, but never out. EAGAIN, a rename at the very moment,
-// is tried again, a bounded number of times.
-func (b *builder) openInRoot(p string, how *Data) Var {
-	at, tries := b.tmp("target"), b.tmp("tries")
-	again, done := b.label(), b.label()
-	b.set(tries, Num(0))
-	loop := b.here()
-	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(how), Num(24)).to(at).on(int(unix.EAGAIN), again).then(done)
-	b.mark(again)
-	b.op(Alu, Slot(tries), Num(0), Num(^uint64(0)), Num(0), Num(1)).to(tries)
-	b.unlessEqual(Slot(tries), ^uint64(0), Num(128), loop)
-	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(how), Num(24)).to(at)
-	b.mark(done)
-	return at
-}
-
-// parents makes the directories above p that nobody has made yet.
-func (b *builder) parents(p string) {
-	for i := 1; i < len(p); i++ {
-		if p[i] == '/' {
-			b.makeDir(p[:i])
-		}
-	}
-}
-
-func (b *builder) makeDir(p string) {
-	if b.made == nil {
-		b.made = make(map[string]bool)
-	}
-	if b.made[p] {
-		return
-	}
-	b.made[p] = true
-	b.op(SysMkdirat, Slot(b.root), b.str(p[1:]), octal(0o755)).on(int(unix.EEXIST), Next)
 }
 
 // octal is a mode, which is printed in octal.
