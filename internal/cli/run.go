@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -28,6 +29,7 @@ type attempt struct {
 // own when the command succeeds. Where it is not done, a.finish is to be called
 // when all packages are initialised.
 func run(inv *invocation, argv []string) (status int, a *attempt) {
+	report := takeReport()
 	if len(inv.args) == 0 || inv.args[0] == "" {
 		return fail(errors.New("run: no command; write it after the flags: cloche run [flags] -- CMD [ARGS]")), nil
 	}
@@ -37,12 +39,15 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 		}
 	}
 	p, err := inv.policy()
+	if err != nil && report.value != "" {
+		return report.code, nil // a policy file that can be read only once: a pipe
+	}
 	if err != nil {
 		return fail(err), nil
 	}
 	a = &attempt{inv: inv, policy: p, argv: argv, skip: len(argv) - len(inv.args)}
-	if report := os.Getenv(sandbox.ExplainVariable); report != "" {
-		return explain(a.command(), p, inv, report, a.skip), nil
+	if report.value != "" {
+		return explain(a.command(), p, inv, report.value, a.skip), nil
 	}
 	if inv.wasGiven("stdin") {
 		if err := redirectStdin(inv.stdin); err != nil {
@@ -105,10 +110,29 @@ func (a *attempt) failed(err error) int {
 	return a.result.write(failedResult(code), message, code)
 }
 
+// report is what the image that took this program's place wants explained.
+type report struct {
+	value string // "": nothing, this is a run
+	code  int    // exit status of the command
+}
+
+// takeReport takes the report out of the environment: it is for nobody else, and
+// one that is not this process's own is nobody's.
+func takeReport() (r report) {
+	value, set := os.LookupEnv(sandbox.ExplainVariable)
+	if !set {
+		return r
+	}
+	os.Unsetenv(sandbox.ExplainVariable)
+	if u, ok := supervise.ParseUnexplained(value); ok {
+		r = report{value, u.ExitCode}
+	}
+	return r
+}
+
 // explain is `cloche run` started again by the sandbox that took its place,
 // because the command failed or never ran: it finds the words for it.
 func explain(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, report string, skip int) int {
-	os.Unsetenv(sandbox.ExplainVariable)
 	code, err := cmd.Explain(report, skip)
 	message := ""
 	switch {

@@ -40,13 +40,15 @@ func (b *builder) explain(code Var) {
 	b.mark(tell)
 	b.set(VarOnFatal, Target(exit)) // from here on: give up
 	const prefix = ExplainVariable + "="
-	text := &Data{Section: SetupRW, Bytes: append([]byte(prefix), make([]byte, 72)...), Text: `"` + prefix + `…"`}
-	at := b.tmp("at")
+	text := &Data{Section: SetupRW, Bytes: append([]byte(prefix), make([]byte, 96)...), Text: `"` + prefix + `…"`}
+	at, pid := b.tmp("at"), b.tmp("pid")
 	b.set(at, RefAt(text, len(prefix)))
-	for i, v := range []Var{VarFailedOp, VarFailedErrno, code} {
+	// The same process explains: in any other the variable means nothing.
+	b.op(SysGetpid).to(pid)
+	for i, v := range []Var{VarFailedOp, VarFailedErrno, code, pid} {
 		b.op(Format, Slot(at), Slot(v)).to(n)
 		b.op(Alu, Slot(at), Num(0), Num(^uint64(0)), Num(0), Slot(n)).to(at)
-		if i < 2 {
+		if i < 3 {
 			b.op(Store, Slot(at), short(":"), Num(1))
 			b.advance(at, 1)
 		}

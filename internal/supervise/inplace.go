@@ -113,18 +113,21 @@ type Unexplained struct {
 	ExitCode int // of the command, as a shell says it; 125 when it did not run
 }
 
-// ParseUnexplained reads plan.ExplainVariable's value.
+// ParseUnexplained reads plan.ExplainVariable's value. It ends with the pid of
+// the image, which is that of the program that it executes to explain: what was
+// inherited from somewhere else, or made up, is not ok.
 func ParseUnexplained(s string) (u Unexplained, ok bool) {
-	parts := strings.Split(s, ":")
-	if len(parts) != 3 {
-		return u, false
-	}
-	var n [3]int
-	for i := range parts {
-		var err error
-		if n[i], err = strconv.Atoi(parts[i]); err != nil || n[i] < 0 {
+	var n [4]int
+	for i := range n {
+		word, rest, more := strings.Cut(s, ":")
+		v, err := strconv.ParseUint(word, 10, 31)
+		if err != nil || more != (i < len(n)-1) {
 			return u, false
 		}
+		n[i], s = int(v), rest
+	}
+	if n[3] != os.Getpid() || n[2] < 1 || n[2] > 255 {
+		return u, false
 	}
 	return Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2]}, true
 }
