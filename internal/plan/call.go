@@ -91,6 +91,8 @@ const (
 	SysGetrandom
 	SysMlockall
 	SysSetpriority
+	SysGetdents64
+	SysFstatfs
 
 	// The pseudo-operations. A test that fails counts as an error (EPERM), so
 	// the jumps of an Op serve them too.
@@ -237,6 +239,8 @@ var calls = [numCalls]struct {
 	SysGetrandom:             {"getrandom", 318, 278},
 	SysMlockall:              {"mlockall", 151, 230},
 	SysSetpriority:           {"setpriority", 141, 140},
+	SysGetdents64:            {"getdents64", 217, 61},
+	SysFstatfs:               {"fstatfs", 138, 44},
 	Branch:                   {name: "branch"},
 	Alu:                      {name: "alu"},
 	Load:                     {name: "load"},

@@ -64,6 +64,28 @@ func (p *Plan) Explain(i int, errno unix.Errno) *Failure {
 // doctor is the remedy of what only the host's set-up can explain.
 const doctor = "`cloche doctor` tells what this host allows"
 
+// reasonBuilt is reason for an executable of `cloche build`: there what was so
+// when the plan was made says nothing about the machine that it runs on.
+func reasonBuilt(s *Step, call Call, e unix.Errno) (cause, remedy string) {
+	again := "build it again here"
+	switch s.Kind {
+	case KindBind, KindOverlay, KindHide:
+		switch {
+		case e == unix.ENOENT:
+			return "it is not there on this machine", "make it, or build with a policy that does without (optional = true)"
+		case e == unix.ELOOP:
+			return "a part of the path is a symbolic link here, and was none where the executable was built", again
+		case call == Compare:
+			return "it is of another kind here than where the executable was built", again
+		}
+	case KindLandlock:
+		if e == unix.ENOENT {
+			return "a path of the policy is not there on this machine", again
+		}
+	}
+	return reason(s, call, e)
+}
+
 // reason is a table of what is known to go wrong where.
 func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 	switch e {
@@ -99,6 +121,8 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		}
 	case KindCgroup:
 		switch e {
+		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EROFS, unix.EEXIST, unix.ENODEV, unix.EINVAL:
+			return ownCgroupReason(s, e)
 		case unix.EACCES, unix.EPERM:
 			return "the cgroup does not accept this process", "have the cgroup delegated to this user; " + doctor
 		case unix.ENOSPC:
@@ -186,6 +210,37 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		}
 	case KindExec:
 		return execReason(e)
+	}
+	return "", ""
+}
+
+// ownCgroupReason is of a cgroup that an executable makes: the step's path is
+// limits.parent, or the files that the limit of the step could be in.
+func ownCgroupReason(s *Step, e unix.Errno) (cause, remedy string) {
+	const elsewhere = "set limits.parent to a cgroup directory that is there, and build it again"
+	if !strings.HasPrefix(s.Path, "/") {
+		switch {
+		case e == unix.ENOENT && s.Path == "cgroup.procs":
+			return "it is no directory of a cgroup file system", elsewhere
+		case e == unix.ENOENT && s.Path != "":
+			return "a cgroup made there has no " + s.Path + ": the controller is in another hierarchy, or not given to this part of the tree",
+				"set limits.parent to a directory of its hierarchy; on cgroup v2 write +NAME of the controller to cgroup.subtree_control there; or put a limit that may be left out in limits.where-available"
+		case e == unix.ENODEV:
+			return "the cgroup was removed meanwhile", "run again"
+		case e == unix.EINVAL && s.Path != "":
+			return "the kernel refuses this value", "choose another limit"
+		}
+		return "", ""
+	}
+	switch e {
+	case unix.ENOENT, unix.ENOTDIR:
+		return "there is no such directory here", "make it (mkdir, as its hierarchy's owner), or " + elsewhere
+	case unix.ELOOP:
+		return "a part of its path is a symbolic link", "write it as `readlink -f` does, and build it again"
+	case unix.EROFS:
+		return "cgroups are mounted read-only here, as in most containers", "mount them writable, or " + elsewhere
+	case unix.EEXIST:
+		return "a sandbox of another pid namespace has a cgroup of this name", "run again"
 	}
 	return "", ""
 }

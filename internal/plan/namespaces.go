@@ -29,12 +29,11 @@ func (b *builder) launcher() {
 		b.op(SysSetgroups, Num(0), null).on(int(unix.EPERM), Following)
 	}
 
+	b.makeCgroup()
 	b.begin(Step{Process: Launcher, Name: "namespaces", Kind: KindClone, Origin: b.policy.Origins["namespaces.unshare"]})
 	var flags []Const
 	if b.supervised() {
 		flags = append(flags, cCloneParent)
-	} else {
-		b.makeCgroup()
 	}
 	add := func(on bool, c Const) {
 		if on {

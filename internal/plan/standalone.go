@@ -229,6 +229,7 @@ func (b *builder) attend(pid Var) {
 	b.mark(reap)
 	b.op(SysWait4, Slot(pid), Ref(status), Flags(cWnohang), null).to(n).orElse(loop)
 	b.ifEqual(Slot(n), ^uint64(0), Num(0), loop)
+	b.sayMemory(status)
 	b.mark(reaped)
 	b.removeCgroup()
 	b.op(Load, Ref(status), Num(4)).to(n)

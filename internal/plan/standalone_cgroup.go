@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -61,26 +62,37 @@ func checkStandaloneLimits(p *policy.Policy) (needed bool, err error) {
 	if l.CPUs > 0 && l.CPUs < 0.01 {
 		return false, refuse("limits.cpus", "the kernel wants a quota of 1 ms at least, and an executable has periods of 100 ms", "ask for 0.01 or more, or use `cloche run`")
 	}
-	files := cgroupFiles(p)
-	if len(files) == 0 && p.Time.CPU == 0 {
+	if len(cgroupFiles(p)) == 0 && p.Time.CPU == 0 {
 		return false, nil
 	}
 	if l.Parent == "" {
-		optional := p.Time.CPU == 0
-		for _, f := range files {
-			found := false
-			for _, w := range l.WhereAvailable {
-				found = found || w == f.limit
-			}
-			optional = optional && found
-		}
-		if optional {
+		if cgroupOptional(p) {
 			return false, nil
 		}
 		return false, refuse("limits", "an executable makes its cgroup itself and has to be told where", "set limits.parent to a cgroup directory that its users may write to, or leave the limits out")
 	}
 	return true, nil
 }
+
+// cgroupOptional reports whether every limit may be left out where it can't be had.
+func cgroupOptional(p *policy.Policy) bool {
+	if p.Time.CPU > 0 {
+		return false
+	}
+	for _, f := range cgroupFiles(p) {
+		if !slices.Contains(p.Limits.WhereAvailable, f.limit) {
+			return false
+		}
+	}
+	return true
+}
+
+// cgroupPrefix begins the names of cgroups; a pid follows. Package cgroup
+// recognises them by it.
+const cgroupPrefix = "cloche-"
+
+// cgroupMade is not 0 in the launcher while it has a cgroup to take away.
+func (b *builder) cgroupMade() Var { return b.tmp("made") }
 
 // makeCgroup makes a directory with a fresh name under limits.parent and writes
 // the limits to it. The launcher itself stays outside, so it can remove it.
@@ -89,57 +101,148 @@ func (b *builder) makeCgroup() {
 		return
 	}
 	p := b.policy
-	b.begin(Step{Process: Launcher, Name: "make a cgroup in " + p.Limits.Parent, Kind: KindCgroup, Path: p.Limits.Parent, Origin: p.Origins["limits.parent"]})
+	dir := p.Limits.Parent
+	b.begin(Step{Process: Launcher, Name: "make a cgroup in " + dir, Kind: KindCgroup, Path: dir, Origin: p.Origins["limits.parent"]})
 	parent, pid, fd := b.newVar("parent"), b.tmp("self"), b.tmp("file")
-	b.group, b.cpuFD = b.newVar("cgroup"), b.newVar("cputime")
-	const prefix = "cloche-"
-	b.cgroupName = &Data{Section: SetupRW, Bytes: append([]byte(prefix), make([]byte, 32)...), Text: "name"}
-	b.op(SysOpenat2, atFDCWD, b.str(p.Limits.Parent), Ref(howNoLinks), Num(24)).to(parent)
+	b.group, b.cpuFD, b.entry = b.newVar("cgroup"), b.newVar("cputime"), b.newVar("entry")
+	b.cgroupName = &Data{Section: SetupRW, Bytes: append([]byte(cgroupPrefix), make([]byte, 32)...), Text: "name"}
+	b.cgroupParent = parent
+	made := b.cgroupMade()
+	end := b.label()
+	// Where no limit has to hold, neither does the cgroup have to be there.
+	otherwise := Next
+	if cgroupOptional(p) {
+		otherwise = end
+	}
+	b.op(SysOpenat2, atFDCWD, b.str(dir), Ref(howNoLinks), Num(24)).to(parent).orElse(otherwise)
+	b.sweepCgroups(parent)
 	b.op(SysGetpid).to(pid)
-	b.op(Format, RefAt(b.cgroupName, len(prefix)), Slot(pid))
-	// A directory of that name is what a killed one left, or else another sandbox's,
-	// in another pid namespace: then it can't be removed, and is not shared.
-	left, made := b.label(), b.label()
-	b.op(SysMkdirat, Slot(parent), Ref(b.cgroupName), octal(0o755)).on(int(unix.EEXIST), left).then(made)
+	b.op(Format, RefAt(b.cgroupName, len(cgroupPrefix)), Slot(pid))
+	// A directory of that name is another sandbox's, in another pid namespace, or
+	// what a killed one left there. The first can't be removed, and is not shared.
+	left, have := b.label(), b.label()
+	b.op(SysMkdirat, Slot(parent), Ref(b.cgroupName), octal(0o755)).on(int(unix.EEXIST), left).orElse(otherwise).then(have)
 	b.mark(left)
 	b.op(SysUnlinkat, Slot(parent), Ref(b.cgroupName), named("AT_REMOVEDIR", unix.AT_REMOVEDIR)).ignoring()
-	b.op(SysMkdirat, Slot(parent), Ref(b.cgroupName), octal(0o755))
-	b.mark(made)
+	b.op(SysMkdirat, Slot(parent), Ref(b.cgroupName), octal(0o755)).orElse(otherwise)
+	b.mark(have)
+	b.set(made, Num(1))
 	b.op(SysOpenat, Slot(parent), Ref(b.cgroupName), Flags(cRdonly, cCloexec), Num(0)).to(b.group)
-	b.cgroupParent = parent
 	for _, f := range cgroupFiles(p) {
-		v1, done := b.label(), b.label()
-		b.op(SysOpenat, Slot(b.group), b.str(f.v2), Flags(cWronly, cCloexec), Num(0)).to(fd).on(int(unix.ENOENT), v1)
-		b.op(SysWrite, Slot(fd), b.str(f.in2), Num(uint64(len(f.in2)))).then(done)
-		b.mark(v1)
-		b.op(SysOpenat, Slot(b.group), b.str(f.v1), Flags(cWronly, cCloexec), Num(0)).to(fd)
-		b.op(SysWrite, Slot(fd), b.str(f.in1), Num(uint64(len(f.in1))))
-		b.mark(done)
-		b.op(SysClose, Slot(fd))
+		b.cgroupLimit(f, fd)
 	}
 	// tasks is v1's and costs no grace period; v2 has cgroup.procs alone.
-	procs, opened := b.label(), b.label()
-	b.entry = b.newVar("entry")
-	b.op(SysOpenat, Slot(b.group), b.str("tasks"), Flags(cWronly, cCloexec), Num(0)).to(b.entry).on(int(unix.ENOENT), procs).then(opened)
-	b.mark(procs)
-	b.op(SysOpenat, Slot(b.group), b.str("cgroup.procs"), Flags(cWronly, cCloexec), Num(0)).to(b.entry)
-	b.mark(opened)
+	b.begin(Step{Process: Launcher, Name: "open the cgroup made in " + dir, Kind: KindCgroup, Path: "cgroup.procs", Origin: p.Origins["limits.parent"]})
+	b.openEither("tasks", "cgroup.procs", cWronly, b.entry)
 	if p.Time.CPU > 0 {
-		v1, have := b.label(), b.label()
-		b.op(SysOpenat, Slot(b.group), b.str("cpu.stat"), Flags(cRdonly, cCloexec), Num(0)).to(b.cpuFD).on(int(unix.ENOENT), v1).then(have)
-		b.mark(v1)
-		b.op(SysOpenat, Slot(b.group), b.str("cpuacct.usage"), Flags(cRdonly, cCloexec), Num(0)).to(b.cpuFD)
-		b.mark(have)
+		b.begin(Step{Process: Launcher, Name: "count CPU time in " + dir, Kind: KindCgroup, Path: "cpu.stat nor cpuacct.usage", Origin: p.Origins["time.cpu"]})
+		b.openEither("cpu.stat", "cpuacct.usage", cRdonly, b.cpuFD)
 	}
+	b.mark(end)
 }
 
-// enterOwnCgroup puts pid 1 into the cgroup that the launcher made.
+// openEither opens the one of two files that the cgroup has.
+func (b *builder) openEither(name, other string, mode Const, fd Var) {
+	second, opened := b.label(), b.label()
+	b.op(SysOpenat, Slot(b.group), b.str(name), Flags(mode, cCloexec), Num(0)).to(fd).on(int(unix.ENOENT), second).then(opened)
+	b.mark(second)
+	b.op(SysOpenat, Slot(b.group), b.str(other), Flags(mode, cCloexec), Num(0)).to(fd)
+	b.mark(opened)
+}
+
+// cgroupLimit writes one limit. Where neither version's file is there, the
+// cgroup lacks the controller: a limit that is wanted where-available is left out.
+func (b *builder) cgroupLimit(f cgroupFile, fd Var) {
+	p := b.policy
+	files := f.v2
+	if f.v1 != f.v2 {
+		files += " nor " + f.v1
+	}
+	b.begin(Step{Process: Launcher, Name: "limits." + f.limit + " in " + p.Limits.Parent, Kind: KindCgroup, Path: files, Origin: p.Origins["limits."+f.limit]})
+	v1, written, done := b.label(), b.label(), b.label()
+	open := func(file string) opRef {
+		return b.op(SysOpenat, Slot(b.group), b.str(file), Flags(cWronly, cCloexec), Num(0)).to(fd)
+	}
+	absent := func(o opRef) {
+		if slices.Contains(p.Limits.WhereAvailable, f.limit) {
+			o.on(int(unix.ENOENT), done)
+		}
+	}
+	if f.v1 == f.v2 {
+		absent(open(f.v2))
+	} else {
+		open(f.v2).on(int(unix.ENOENT), v1)
+	}
+	b.op(SysWrite, Slot(fd), b.str(f.in2), Num(uint64(len(f.in2)))).then(written)
+	if f.v1 != f.v2 {
+		b.mark(v1)
+		absent(open(f.v1))
+		b.op(SysWrite, Slot(fd), b.str(f.in1), Num(uint64(len(f.in1))))
+	}
+	b.mark(written)
+	b.op(SysClose, Slot(fd))
+	b.mark(done)
+}
+
+// sweepCgroups removes what executables that were killed (SIGKILL) left: the
+// directories that bear the pid of no process. One that holds processes can't be
+// removed, so those of another pid namespace are safe but for the moment between
+// being made and being entered.
+func (b *builder) sweepCgroups(parent Var) {
+	const reclenAt, nameAt = 16, 19 // in a struct linux_dirent64, getdents(2)
+	entries := buffer("entries", 4096)
+	all := Num(^uint64(0))
+	fd, n, at, end, name, pid := b.tmp("file"), b.tmp("n"), b.tmp("at"), b.tmp("end"), b.tmp("from"), b.tmp("pid")
+	entry, gone, next, done, closing := b.label(), b.label(), b.label(), b.label(), b.label()
+	b.op(SysOpenat, Slot(parent), b.str("."), Flags(cRdonly, cCloexec), Num(0)).to(fd).orElse(done)
+	read := b.here()
+	b.op(SysGetdents64, Slot(fd), Ref(entries), Num(4096)).to(n).orElse(closing)
+	b.ifEqual(Slot(n), ^uint64(0), Num(0), closing)
+	b.op(Alu, Ref(entries), Num(0), all, Num(0), Slot(n)).to(end)
+	b.set(at, Ref(entries))
+	b.mark(entry)
+	b.op(Alu, Slot(at), Num(0), all, Num(0), Num(nameAt)).to(name)
+	b.op(Compare, Slot(name), b.str(cgroupPrefix), Num(uint64(len(cgroupPrefix)))).orElse(next)
+	b.advance(name, uint64(len(cgroupPrefix)))
+	b.op(Parse, Slot(name)).to(pid)
+	// What follows the pid is another maker's, who removes it by other signs.
+	b.op(Copy, Num(0), Slot(name), Num('-'), Num(256)).to(n).orElse(next)
+	b.op(Alu, Slot(name), Num(0), all, Num(0), Slot(n)).to(name)
+	b.op(Load, Slot(name), Num(1)).to(n)
+	b.unlessEqual(Slot(n), ^uint64(0), Num(0), next)
+	b.ifEqual(Slot(pid), ^uint64(0), Num(0), next)
+	b.op(SysKill, Slot(pid), Num(0)).on(int(unix.ESRCH), gone).orElse(next).then(next)
+	b.mark(gone)
+	b.op(Alu, Slot(at), Num(0), all, Num(0), Num(nameAt)).to(name)
+	b.op(SysUnlinkat, Slot(parent), Slot(name), named("AT_REMOVEDIR", unix.AT_REMOVEDIR)).ignoring()
+	b.mark(next)
+	b.op(Alu, Slot(at), Num(0), all, Num(0), Num(reclenAt)).to(name)
+	b.op(Load, Slot(name), Num(2)).to(n)
+	b.op(Alu, Slot(at), Num(0), all, Num(0), Slot(n)).to(at)
+	b.op(Branch, Slot(at), all, Slot(end), Num(CondLess)).then(entry).orElse(read)
+	b.mark(closing)
+	b.op(SysClose, Slot(fd))
+	b.mark(done)
+}
+
+// enterOwnCgroup puts pid 1 into the cgroup that the launcher made. From here on
+// it is the launcher's alone to remove.
 func (b *builder) enterOwnCgroup() {
 	if !b.ownCgroup {
 		return
 	}
 	b.begin(Step{Process: Init, Name: "enter cgroup", Kind: KindCgroup, Origin: b.policy.Origins["limits.parent"]})
-	b.op(SysWrite, Slot(b.entry), b.str("0"), Num(1))
+	if !cgroupOptional(b.policy) {
+		b.set(b.cgroupMade(), Num(0))
+		b.op(SysWrite, Slot(b.entry), b.str("0"), Num(1))
+		return
+	}
+	end := b.label()
+	b.ifEqual(Slot(b.cgroupMade()), ^uint64(0), Num(0), end)
+	b.set(b.cgroupMade(), Num(0))
+	// Refused where the caller may not move itself: on v2, out of another's tree.
+	b.op(SysWrite, Slot(b.entry), b.str("0"), Num(1)).ignoring()
+	b.mark(end)
 }
 
 // checkCPU goes to timeUp when the cgroup has used its CPU time: microseconds
@@ -170,5 +273,66 @@ func (b *builder) removeCgroup() {
 	if !b.ownCgroup {
 		return
 	}
+	end := b.label()
+	b.ifEqual(Slot(b.cgroupMade()), ^uint64(0), Num(0), end)
 	b.op(SysUnlinkat, Slot(b.cgroupParent), Ref(b.cgroupName), named("AT_REMOVEDIR", unix.AT_REMOVEDIR)).ignoring()
+	b.mark(end)
+}
+
+// abandon is what a failing launcher does last: it ends the sandbox that it may
+// have made already, and takes the cgroup away. In the sandbox it does nothing.
+func (b *builder) abandon() {
+	if !b.ownCgroup {
+		return
+	}
+	pid, end, remove := b.tmp("init"), b.label(), b.label()
+	b.ifEqual(Slot(b.cgroupMade()), ^uint64(0), Num(0), end)
+	// Nothing but a pid: where clone failed the slot holds its error, and -1 is everybody.
+	b.ifEqual(Slot(pid), ^uint64(0), Num(0), remove)
+	b.op(Branch, Slot(pid), Num(^uint64(0)), Num(1<<31), Num(CondLess)).orElse(remove)
+	b.op(SysKill, Slot(pid), named("SIGKILL", uint64(unix.SIGKILL))).ignoring()
+	b.op(SysWait4, Slot(pid), null, Num(0), null).retryOn(int(unix.EINTR)).ignoring()
+	b.mark(remove)
+	b.removeCgroup()
+	b.mark(end)
+}
+
+// sayMemory tells that the memory limit ended the command: it was killed, and
+// the cgroup counts a victim of the kernel's OOM killer.
+func (b *builder) sayMemory(status *Data) {
+	p := b.policy
+	if !b.ownCgroup || p.Limits.Memory == 0 {
+		return
+	}
+	b.begin(Step{Process: Launcher, Name: "look why it was killed", Kind: KindWait, Origin: p.Origins["limits.memory"]})
+	all := Num(^uint64(0))
+	n, fd, at := b.tmp("n"), b.tmp("file"), b.tmp("at")
+	look, v1, opened, loop, count, end := b.label(), b.label(), b.label(), b.label(), b.label(), b.label()
+	b.op(Load, Ref(status), Num(4)).to(n)
+	// Pid 1 passes the command's end on as 128+9, or was itself the victim.
+	b.ifEqual(Slot(n), ^uint64(0), Num((128+uint64(unix.SIGKILL))<<8), look)
+	b.unlessEqual(Slot(n), 0x7f, named("SIGKILL", uint64(unix.SIGKILL)), end)
+	b.mark(look)
+	b.ifEqual(Slot(b.cgroupMade()), ^uint64(0), Num(0), end)
+	b.op(SysOpenat, Slot(b.group), b.str("memory.events"), Flags(cRdonly, cCloexec), Num(0)).to(fd).orElse(v1).then(opened)
+	b.mark(v1)
+	b.op(SysOpenat, Slot(b.group), b.str("memory.oom_control"), Flags(cRdonly, cCloexec), Num(0)).to(fd).orElse(end)
+	b.mark(opened)
+	const field = "\noom_kill "
+	text := buffer("events", 512)
+	b.op(SysRead, Slot(fd), Ref(text), Num(512-uint64(len(field))-1)).to(n).orElse(end)
+	b.op(SysClose, Slot(fd))
+	b.set(at, Ref(text))
+	b.op(Alu, Ref(text), Num(0), all, Num(0), Slot(n)).to(n)
+	b.mark(loop)
+	b.op(Compare, Slot(at), b.str(field), Num(uint64(len(field)))).then(count).orElse(Following)
+	b.advance(at, 1)
+	b.op(Branch, Slot(at), all, Slot(n), Num(CondLess)).then(loop).orElse(end)
+	b.mark(count)
+	b.advance(at, uint64(len(field)))
+	b.op(Parse, Slot(at)).to(n)
+	b.ifEqual(Slot(n), ^uint64(0), Num(0), end)
+	said := killedMessage(p, "its memory limit of "+p.Limits.Memory.String()+" is used up", "limits.memory", "--memory")
+	b.op(SysWrite, Num(2), b.str(said), Num(uint64(len(said)))).ignoring()
+	b.mark(end)
 }

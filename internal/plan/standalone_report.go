@@ -55,6 +55,7 @@ func (b *builder) reportInWords() {
 	say(key)
 	b.mark(done)
 	b.op(SysWrite, Num(2), b.str("\n"), Num(1)).ignoring()
+	b.abandon()
 	// 127 not found, 126 can't be executed, 125 everything else.
 	exec, missing := b.label(), b.label()
 	load(messages.isExec, step, 0, 1, key)
@@ -95,11 +96,7 @@ func (b *builder) endInTime(pid Var, status *Data, wallUp, cpuUp, reaped Label) 
 		if limit.set == 0 {
 			continue
 		}
-		text := "cloche: the command was killed: " + limit.what
-		if o := b.policy.Origins[limit.key]; o != "" {
-			text += " (" + o + ")"
-		}
-		text += "; to allow more: build it with " + limit.flag + "\n"
+		text := killedMessage(b.policy, limit.what, limit.key, limit.flag)
 		b.mark(limit.at)
 		b.op(SysWrite, Num(2), b.str(text), Num(uint64(len(text)))).ignoring().then(kill)
 	}
@@ -107,6 +104,15 @@ func (b *builder) endInTime(pid Var, status *Data, wallUp, cpuUp, reaped Label) 
 	b.op(SysKill, Slot(pid), named("SIGKILL", uint64(unix.SIGKILL))).ignoring()
 	// Not back to the loop, where the CPU time that is used up would end it again.
 	b.op(SysWait4, Slot(pid), Ref(status), Num(0), null).retryOn(int(unix.EINTR)).then(reaped)
+}
+
+// killedMessage says which limit ended the command.
+func killedMessage(p *policy.Policy, what, key, flag string) string {
+	text := "cloche: the command was killed: " + what
+	if o := p.Origins[key]; o != "" {
+		text += " (" + o + ")"
+	}
+	return text + "; to allow more: build it with " + flag + "\n"
 }
 
 // maxErrno is the last errno that has a name of its own.
@@ -123,6 +129,7 @@ type messages struct {
 var reasonErrnos = [...]unix.Errno{
 	unix.EPERM, unix.ENOENT, unix.EIO, unix.E2BIG, unix.ENOEXEC, unix.EAGAIN, unix.ENOMEM, unix.EACCES, unix.EBUSY, unix.ENOTDIR,
 	unix.EINVAL, unix.EMFILE, unix.ETXTBSY, unix.ENOSPC, unix.ENOSYS, unix.ELOOP, unix.EDQUOT, unix.EOPNOTSUPP, unix.ELIBBAD,
+	unix.EEXIST, unix.EROFS, unix.ENODEV,
 }
 
 func newMessages() *messages {
@@ -172,7 +179,7 @@ func (b *builder) finishMessages(m *messages) {
 	for i := range steps {
 		for _, e := range reasonErrnos {
 			for _, c := range calls[i] {
-				cause, remedy := reason(&steps[i], c, e)
+				cause, remedy := reasonBuilt(&steps[i], c, e)
 				if cause == "" {
 					continue
 				}

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
@@ -50,13 +51,10 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 	return im.ELF, pl, nil
 }
 
-// unlimited tells which limits an executable goes without, "" if none: those
-// that the policy has where-available, when it names no cgroup to make one in.
-// plan.Compile refuses the others.
+// unlimited tells which limits an executable goes without, or may have to: those
+// that the policy has where-available. plan.Compile refuses the others when it
+// names no cgroup to make one in. "" if there are none.
 func unlimited(p *policy.Policy) string {
-	if p.Limits.Parent != "" {
-		return ""
-	}
 	var names []string
 	for _, name := range policy.LimitNames() {
 		only := p.Limits
@@ -65,7 +63,7 @@ func unlimited(p *policy.Policy) string {
 				drop(&only, other)
 			}
 		}
-		if !cgroup.Needed(only) {
+		if !cgroup.Needed(only) || p.Limits.Parent != "" && !slices.Contains(p.Limits.WhereAvailable, name) {
 			continue
 		}
 		name = "limits." + name
@@ -74,8 +72,12 @@ func unlimited(p *policy.Policy) string {
 		}
 		names = append(names, name)
 	}
-	if len(names) == 0 {
+	switch {
+	case len(names) == 0:
 		return ""
+	case p.Limits.Parent != "":
+		return strings.Join(names, ", ") + ": the policy says where-available, which is decided where the executable runs: limited if a cgroup made in " +
+			p.Limits.Parent + " has that controller, and else not; to be sure, ask for it by flag"
 	}
 	return strings.Join(names, ", ") + ": nothing says where an executable may make its cgroup, and the policy says where-available: not limited; to have it, set limits.parent to a cgroup directory that its users may write to"
 }

@@ -15,7 +15,8 @@ func TestUnlimited(t *testing.T) {
 	}{
 		{},
 		{limits: policy.Limits{WhereAvailable: []string{"pids"}}},
-		{limits: policy.Limits{Pids: 5, WhereAvailable: []string{"pids"}, Parent: "/sys/fs/cgroup/x"}},
+		{limits: policy.Limits{Pids: 5, WhereAvailable: []string{"pids"}, Parent: "/sys/fs/cgroup/x"}, want: "limits.pids (my.toml:3): the policy says where-available, which is decided where the executable runs: limited if a cgroup made in /sys/fs/cgroup/x "},
+		{limits: policy.Limits{Pids: 5, Parent: "/sys/fs/cgroup/x"}},
 		{limits: policy.Limits{Pids: 5, WhereAvailable: []string{"pids"}}, want: "limits.pids (my.toml:3): nothing says "},
 		{limits: policy.Limits{Memory: 1 << 20, CPUWeight: 7, Pids: 5}, want: "limits.memory, limits.cpu-weight, limits.pids (my.toml:3): nothing says "},
 	} {
