@@ -7,8 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/cloche-sandbox/cloche/internal/cli"
 )
 
 func manCommand() *cobra.Command {
@@ -27,7 +25,7 @@ func manCommand() *cobra.Command {
 // writeMan writes cloche(1) in the macros of man(7), from the tree.
 func writeMan(out io.Writer, root *cobra.Command) error {
 	var s strings.Builder
-	s.WriteString(".TH CLOCHE 1 \"\" \"" + roff(cli.Version()) + "\" \"User Commands\"\n")
+	s.WriteString(".TH CLOCHE 1 \"\" \"" + roff(version()) + "\" \"User Commands\"\n")
 	s.WriteString(".SH NAME\ncloche \\- " + roff(root.Short) + "\n.SH SYNOPSIS\n")
 	for _, c := range root.Commands() {
 		if c.IsAvailableCommand() && c.Name() != "help" {

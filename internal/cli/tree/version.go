@@ -1,12 +1,12 @@
-package cli
+package tree
 
 import (
 	"runtime"
 	"runtime/debug"
 )
 
-// Version is what the Go toolchain recorded: a module version, or the commit.
-func Version() string {
+// version is what the Go toolchain recorded: a module version, or the commit.
+func version() string {
 	v, revision, dirty := "devel", "", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if m := info.Main.Version; m != "" && m != "(devel)" {
