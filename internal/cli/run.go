@@ -94,6 +94,7 @@ func (a *attempt) command() *sandbox.Cmd {
 // start runs the command to its end; the error is of one that never ran.
 func (a *attempt) start() (int, error) {
 	cmd := a.command()
+	keepIgnored()
 	if a.result == nil {
 		// With nothing to watch or to report there is no reason to stay.
 		if ok, err := cmd.Exec(a.argv, a.skip); ok {

@@ -5,27 +5,66 @@ import (
 	"os/signal"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
-// forwarder passes the signals that Cloche gets on to the command. Those of the
-// kernel's own reports of faults stay, and so do SIGCHLD, SIGPIPE and what the
-// Go runtime uses (SIGURG, SIGPROF).
+// forwarder passes the signals that Cloche gets on to the command: all but SIGKILL
+// and SIGSTOP, which nobody can catch, and SIGCHLD, which tells of children and
+// not of a wish.
 type forwarder struct {
 	signals chan os.Signal
+	raw     *os.File // of catchRaw; nil: there is no more room for descriptors
 	done    chan struct{}
 }
 
 // catchSignals begins before the command runs: what comes meanwhile is kept.
 func catchSignals() *forwarder {
 	f := &forwarder{signals: make(chan os.Signal, 64), done: make(chan struct{})}
-	forwarded := [...]os.Signal{
-		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
-		syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGIO, syscall.SIGPWR,
-		syscall.SIGXCPU, syscall.SIGXFSZ,
+	var notified []os.Signal
+	for s := syscall.Signal(1); s <= maxSignal; s++ {
+		switch {
+		case s == unix.SIGKILL, s == unix.SIGSTOP, s == unix.SIGCHLD, isRaw(s):
+		case ignoredByCaller(s): // and so by the command
+		default:
+			notified = append(notified, s)
+		}
 	}
-	signal.Notify(f.signals, forwarded[:]...)
+	if len(notified) > 0 { // none would mean all
+		signal.Notify(f.signals, notified...)
+	}
+	f.raw, _ = catchRaw()
+	if f.raw != nil {
+		go f.readRaw()
+	}
 	return f
+}
+
+func isRaw(s syscall.Signal) bool {
+	for _, r := range rawSignals {
+		if r == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *forwarder) readRaw() {
+	buf := make([]byte, 64)
+	for {
+		n, err := f.raw.Read(buf)
+		for _, b := range buf[:max(n, 0)] {
+			select {
+			case f.signals <- syscall.Signal(b):
+			case <-f.done:
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // to passes signals on until stop. Without a terminal of its own the command
@@ -57,7 +96,7 @@ func (f *forwarder) giveUp() {
 		select {
 		case s := <-f.signals:
 			n, _ := s.(syscall.Signal)
-			_ = syscall.Kill(syscall.Getpid(), n)
+			raise(n)
 		default:
 			return
 		}

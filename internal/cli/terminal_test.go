@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -247,10 +248,13 @@ func TestTerminalIsRestored(t *testing.T) { asRootAndUser(t, terminalIsRestored)
 
 func terminalIsRestored(t *testing.T) {
 	requireSandbox(t)
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
-		t.Run(unix.SignalName(s), func(t *testing.T) {
+	for _, s := range []syscall.Signal{
+		syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGSEGV, syscall.SIGSYS, syscall.SIGPIPE,
+		syscall.SIGPROF, 34, 64,
+	} {
+		t.Run(fmt.Sprint(int(s)), func(t *testing.T) {
 			y := newTTY(t)
-			cmd := y.start("--", "sh", "-c", "echo run''ning; exec sleep 1000")
+			cmd := y.start("--rlimit", "core=0", "--", "sh", "-c", "echo run''ning; exec sleep 1000")
 			y.shown("running")
 			y.raw()
 			if err := cmd.Process.Signal(s); err != nil {

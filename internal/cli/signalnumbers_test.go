@@ -1,0 +1,114 @@
+package cli_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Each signal there is, but for those that nobody can catch and SIGCHLD, is the
+// command's, whether or not Go's runtime has a use for it.
+func TestEverySignalReachesTheCommand(t *testing.T) { asRootAndUser(t, everySignal) }
+
+func everySignal(t *testing.T) {
+	requireSandbox(t)
+	for _, way := range ways {
+		for s := syscall.Signal(1); s <= 64; s++ {
+			setup, want, goOn := "", 128+int(s), false
+			switch s {
+			case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD:
+				continue
+			case syscall.SIGTSTP: // the caller's job stops too
+				goOn = true
+				fallthrough
+			case syscall.SIGCONT, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGURG, syscall.SIGWINCH: // these end nothing
+				setup, want = fmt.Sprintf("trap 'exit 7' %d", int(s)), 7
+			}
+			t.Run(fmt.Sprintf("%s %d", way.name, int(s)), func(t *testing.T) {
+				cmd, out := startReady(t, append([]string{"--rlimit", "core=0"}, way.flags...), setup)
+				if err := cmd.Process.Signal(s); err != nil {
+					t.Fatal(err)
+				}
+				if goOn {
+					waitFor(t, "cloche to be stopped", func() bool { return stateOf(cmd.Process.Pid) == "T" })
+					if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+						t.Fatal(err)
+					}
+				}
+				guard := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+				defer guard.Stop()
+				rest, _ := io.ReadAll(out)
+				err := cmd.Wait()
+				var ee *exec.ExitError
+				if !errors.As(err, &ee) || ee.ExitCode() != want {
+					t.Errorf("%v, want exit status %d; printed %q", err, want, rest)
+				}
+			})
+		}
+	}
+}
+
+// What the caller ignores is ignored by the command too: nohup(1) is made of that,
+// and so are a shell's jobs in the background.
+func TestIgnoredSignalsStayIgnored(t *testing.T) { asRootAndUser(t, ignoredSignals) }
+
+func ignoredSignals(t *testing.T) {
+	requireSandbox(t)
+	// A shell executes this test, under the name that makes it cloche.
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "cloche")
+	if err := os.Symlink(exe, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			words := "exec \"$0\" \"$@\""
+			run := append(append([]string{"run"}, way.flags...), "--", "sh", "-c", "for s in HUP INT QUIT USR1 PIPE TERM TSTP TTIN TTOU 34 40; do kill -$s $$; done; echo on")
+			cmd := exec.Command("sh", append([]string{"-c", "trap '' HUP INT QUIT USR1 PIPE TERM TSTP TTIN TTOU 34 40; " + words, link}, run...)...)
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != "on\n" {
+				t.Errorf("inside: %v, printed %q", err, out)
+			}
+
+			// Those that come from outside too.
+			r := append(append([]string{"run"}, way.flags...), "--", "sh", "-c", "echo ready; sleep 0.4; echo on")
+			cmd = exec.Command("sh", append([]string{"-c", "trap '' HUP TERM PIPE QUIT 34; " + words, link}, r...)...)
+			pipe, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ready := make([]byte, len("ready\n"))
+			if _, err := io.ReadFull(pipe, ready); err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGPIPE, syscall.SIGQUIT, 34} {
+				if err := cmd.Process.Signal(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rest, _ := io.ReadAll(pipe)
+			if err := cmd.Wait(); err != nil || strings.TrimSpace(string(rest)) != "on" {
+				t.Errorf("from outside: %v, printed %q", err, rest)
+			}
+		})
+	}
+	t.Run("not ignored", func(t *testing.T) {
+		out, err := cloche("run", "--", "grep", "^SigIgn:.*[1-9a-f]", "/proc/self/status").CombinedOutput()
+		if err == nil {
+			t.Errorf("the command ignores what nobody asked it to: %s", out)
+		}
+	})
+}
