@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -9,26 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The Go runtime has a use of its own for some signals and gives no program what is
-// sent of them: it asks goroutines to yield with SIGURG, measures with SIGPROF, and
-// leaves 32 to 34 to C libraries. For SIGSEGV and its like it ends the program
-// unless kill(2) sent them (sigqueue(3) is another matter), and os/signal does not
-// tell whether the kernel sent SIGTTIN, which is job control, or a person.
-// rawHandler stands before the runtime's handlers for these and looks at who sent
-// what: what comes from outside is written to rawPipe, all else goes on to
-// rawNext.
-var rawSignals = [...]syscall.Signal{
-	unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS,
-	unix.SIGTTIN, unix.SIGTTOU, unix.SIGURG, unix.SIGPROF, 32, 33, 34,
-}
+// Cloche catches signals by a handler of its own. os/signal would cost a start 2 ms
+// (each signal is a round trip to a thread that it starts first), and the runtime
+// gives no program some of what is sent: it asks goroutines to yield with SIGURG,
+// measures with SIGPROF, leaves 32 to 34 to C libraries, and dies of a SIGSEGV and
+// its like that came by sigqueue(3). rawHandler looks at who sent what: what comes
+// from outside is written to rawPipe, and what the kernel or the runtime itself
+// sent goes to rawNext where there is one.
 
 const maxSignal = 64
 
 // For rawHandler, which may run at any moment on any thread.
+//
+//lint:file-ignore U1000 the assembler files use the rest
 var (
 	rawPID  uint32                 // of this process
 	rawPipe uint32                 // descriptor
-	rawNext [maxSignal + 1]uintptr // the runtime's handlers
+	rawNext [maxSignal + 1]uintptr // the runtime's handlers, of the signals that it needs
 )
 
 // rawHandler is a handler for sigaction(2). It is not to be called from Go.
@@ -44,7 +42,8 @@ func watchSigaction()
 // inheritedIgnored has bit n-1 set when signal n was ignored when the program began.
 // The runtime replaces the dispositions of most signals before any other code
 // of the program runs, and tells of SIGHUP and SIGINT alone (signal.Ignored); so
-// watchSigaction writes down what it finds there.
+// watchSigaction writes down what it finds there. It leaves SIGTSTP, SIGCONT,
+// SIGTTIN and SIGTTOU as they are, and does not look.
 var inheritedIgnored uint64
 
 // kernelAction is the kernel's struct sigaction, sigaction(2).
@@ -68,14 +67,8 @@ func sigaction(s syscall.Signal, act, old *kernelAction) error {
 // ignoredByCaller reports whether the caller wants s ignored. A program that is
 // executed keeps that, and so has the command to: nohup(1) is made of it.
 func ignoredByCaller(s syscall.Signal) bool {
-	if s == unix.SIGCHLD {
-		return false // who ignores it can't wait for anybody
-	}
-	if inheritedIgnored&(1<<(s-1)) != 0 {
-		return true
-	}
-	var now kernelAction
-	return sigaction(s, nil, &now) == nil && now.handler == sigIgn
+	// Who ignores SIGCHLD can't wait for anybody.
+	return s != unix.SIGCHLD && inheritedIgnored&(1<<(s-1)) != 0
 }
 
 // keepIgnored ignores again what the caller had ignored, so that the command
@@ -94,42 +87,39 @@ func keepIgnored() {
 }
 
 // catchRaw puts rawHandler in place. What it catches is read from the result, a
-// byte for each signal.
-func catchRaw() (*os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
+// byte for each signal. resized says that the runtime needs the kernel's SIGWINCH.
+func catchRaw(resized bool) (*os.File, error) {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, fmt.Errorf("catching signals: %w", os.NewSyscallError("pipe2", err))
 	}
-	// It is written to until the program ends, by who knows no os.File.
-	fd, err := unix.FcntlInt(w.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	w.Close()
-	if err == nil {
-		err = unix.SetNonblock(fd, true)
-	}
-	if err != nil {
-		r.Close()
-		return nil, err
-	}
-	rawPID, rawPipe = uint32(os.Getpid()), uint32(fd)
-	var model kernelAction // the runtime's, for its restorer
-	if err := sigaction(unix.SIGURG, nil, &model); err != nil {
-		return nil, err
-	}
-	for _, s := range rawSignals {
-		if ignoredByCaller(s) {
-			continue
-		}
+	rawPID, rawPipe = uint32(os.Getpid()), uint32(pipe[1]) // which stays open
+	var act kernelAction
+	_ = sigaction(unix.SIGURG, nil, &act) // the runtime's, for its flags and its restorer
+	act.handler = rawHandlerAddress()
+	for s := syscall.Signal(1); s <= maxSignal; s++ {
 		var old kernelAction
-		if err := sigaction(s, nil, &old); err != nil {
+		switch s {
+		case unix.SIGKILL, unix.SIGSTOP, unix.SIGCHLD:
 			continue
-		}
-		if old.handler > sigIgn {
+		case unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSTKFLT, unix.SIGSYS, unix.SIGURG, 33:
+			_ = sigaction(s, nil, &old)
 			rawNext[s] = old.handler
+		case unix.SIGWINCH:
+			if resized {
+				_ = sigaction(s, nil, &old)
+				rawNext[s] = old.handler
+			}
 		}
-		act := kernelAction{handler: rawHandlerAddress(), flags: model.flags, restorer: model.restorer, mask: model.mask}
-		_ = sigaction(s, &act, nil)
+		if rawNext[s] == sigIgn {
+			rawNext[s] = 0
+		}
+		_ = sigaction(s, &act, &old)
+		if old.handler == sigIgn {
+			_ = sigaction(s, &old, nil) // as the caller wants it, see keepIgnored
+		}
 	}
-	return r, nil
+	return os.NewFile(uintptr(pipe[0]), "signals"), nil
 }
 
 // raise does to this process what s does by default.

@@ -58,12 +58,11 @@ own:
 	MOVL	DI, CX
 	MOVQ	(AX)(CX*8), AX
 	TESTQ	AX, AX
-	JEQ	ignore
+	JEQ	outside
 	JMP	AX
 stop:
 	MOVL	·rawPID(SB), DI
 	MOVL	$19, SI	// SIGSTOP
 	MOVL	$62, AX	// kill
 	SYSCALL
-ignore:
 	RET

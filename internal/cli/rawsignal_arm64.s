@@ -63,12 +63,11 @@ own:
 	MOVD	$·rawNext(SB), R9
 	ADD	R0<<3, R9
 	MOVD	(R9), R9
-	CBZ	R9, ignore
+	CBZ	R9, outside
 	JMP	(R9)
 stop:
 	MOVWU	·rawPID(SB), R0
 	MOVD	$19, R1	// SIGSTOP
 	MOVD	$129, R8	// kill
 	SVC
-ignore:
 	RET

@@ -157,14 +157,17 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 	// The sandbox dies with the thread that starts it, so that thread is kept.
 	runtime.LockOSThread()
 	cmd.Parked = true
-	forward := catchSignals()
+	forward, err := catchSignals(ownTerminal(a.policy, os.Stdin))
+	if err != nil {
+		return 0, err
+	}
 	if err := cmd.Start(); err != nil {
 		forward.giveUp()
 		return 0, err
 	}
-	forward.to(cmd, ownTerminal(a.policy, os.Stdin))
+	forward.to(cmd)
 	forgetStart()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	forward.stop()
 	code, message := ended(a.policy, a.inv, cmd.Result(), err)
 	if message != "" {

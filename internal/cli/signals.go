@@ -4,8 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -14,71 +13,52 @@ import (
 // and SIGSTOP, which nobody can catch, and SIGCHLD, which tells of children and
 // not of a wish.
 type forwarder struct {
-	signals chan os.Signal
-	raw     *os.File // of catchRaw; nil: there is no more room for descriptors
-	done    chan struct{}
+	raw      *os.File // of catchRaw
+	terminal bool     // the command has one of its own
+	signals  chan os.Signal
+	done     chan struct{}
 }
 
 // catchSignals begins before the command runs: what comes meanwhile is kept.
-func catchSignals() *forwarder {
-	f := &forwarder{signals: make(chan os.Signal, 64), done: make(chan struct{})}
-	var notified []os.Signal
-	for s := syscall.Signal(1); s <= maxSignal; s++ {
-		switch {
-		case s == unix.SIGKILL, s == unix.SIGSTOP, s == unix.SIGCHLD, isRaw(s):
-		case ignoredByCaller(s): // and so by the command
-		default:
-			notified = append(notified, s)
-		}
+func catchSignals(terminal bool) (*forwarder, error) {
+	raw, err := catchRaw(terminal)
+	if err != nil {
+		return nil, err
 	}
-	if len(notified) > 0 { // none would mean all
-		signal.Notify(f.signals, notified...)
-	}
-	f.raw, _ = catchRaw()
-	if f.raw != nil {
-		go f.readRaw()
-	}
-	return f
+	return &forwarder{raw: raw, terminal: terminal, signals: make(chan os.Signal, 64), done: make(chan struct{})}, nil
 }
 
-func isRaw(s syscall.Signal) bool {
-	for _, r := range rawSignals {
-		if r == s {
-			return true
-		}
-	}
-	return false
-}
-
-func (f *forwarder) readRaw() {
-	buf := make([]byte, 64)
-	for {
-		n, err := f.raw.Read(buf)
-		for _, b := range buf[:max(n, 0)] {
-			select {
-			case f.signals <- syscall.Signal(b):
-			case <-f.done:
+// to passes signals on until stop.
+func (f *forwarder) to(cmd *sandbox.Cmd) {
+	go func() {
+		buf := make([]byte, 64)
+		for {
+			n, err := f.raw.Read(buf)
+			for _, b := range buf[:max(n, 0)] {
+				f.pass(cmd, syscall.Signal(b))
+			}
+			if err != nil {
 				return
 			}
 		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// to passes signals on until stop. Without a terminal of its own the command
-// can't tell the caller's shell that it stopped, so Cloche stops with it.
-func (f *forwarder) to(cmd *sandbox.Cmd, terminal bool) {
+	}()
 	go func() {
+		// Of a SIGPIPE that a write of its own brings the runtime would die; the
+		// terminal asks for SIGCONT now and then, which takes it from rawHandler.
+		var own []os.Signal
+		for _, s := range [...]syscall.Signal{syscall.SIGPIPE, syscall.SIGCONT} {
+			if !ignoredByCaller(s) {
+				own = append(own, s)
+			}
+		}
+		if len(own) > 0 { // none would mean all
+			signal.Notify(f.signals, own...)
+		}
 		for {
 			select {
 			case s := <-f.signals:
 				n, _ := s.(syscall.Signal)
-				_ = cmd.Signal(n) // the command may have ended just now
-				if n == syscall.SIGTSTP && !terminal {
-					_ = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
-				}
+				f.pass(cmd, n)
 			case <-f.done:
 				return
 			}
@@ -86,19 +66,29 @@ func (f *forwarder) to(cmd *sandbox.Cmd, terminal bool) {
 	}()
 }
 
+// pass passes one signal on. Without a terminal of its own the command can't tell
+// the caller's shell that it stopped, so Cloche stops with it.
+func (f *forwarder) pass(cmd *sandbox.Cmd, s syscall.Signal) {
+	select {
+	case <-f.done:
+		return
+	default:
+	}
+	_ = cmd.Signal(s) // the command may have ended just now
+	if s == syscall.SIGTSTP && !f.terminal {
+		_ = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
+	}
+}
+
 func (f *forwarder) stop() { close(f.done) }
 
 // giveUp is for a command that never ran: what came meanwhile was meant for it,
 // and is for Cloche now.
 func (f *forwarder) giveUp() {
-	signal.Stop(f.signals)
-	for {
-		select {
-		case s := <-f.signals:
-			n, _ := s.(syscall.Signal)
-			raise(n)
-		default:
-			return
-		}
+	buf := make([]byte, 64)
+	_ = f.raw.SetReadDeadline(time.Now().Add(time.Millisecond))
+	n, _ := f.raw.Read(buf)
+	for _, b := range buf[:max(n, 0)] {
+		raise(syscall.Signal(b))
 	}
 }
