@@ -94,7 +94,6 @@ func (a *attempt) command() *sandbox.Cmd {
 // start runs the command to its end; the error is of one that never ran.
 func (a *attempt) start() (int, error) {
 	cmd := a.command()
-	keepIgnored()
 	if a.result == nil {
 		// With nothing to watch or to report there is no reason to stay.
 		if ok, err := cmd.Exec(a.argv, a.skip); ok {
@@ -157,17 +156,14 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 	// The sandbox dies with the thread that starts it, so that thread is kept.
 	runtime.LockOSThread()
 	cmd.Parked = true
-	forward, err := catchSignals(ownTerminal(a.policy, os.Stdin))
-	if err != nil {
-		return 0, err
-	}
+	forward := catchSignals(ownTerminal(a.policy, os.Stdin))
 	if err := cmd.Start(); err != nil {
 		forward.giveUp()
 		return 0, err
 	}
 	forward.to(cmd)
 	forgetStart()
-	err = cmd.Wait()
+	err := cmd.Wait()
 	forward.stop()
 	code, message := ended(a.policy, a.inv, cmd.Result(), err)
 	if message != "" {

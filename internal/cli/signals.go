@@ -4,61 +4,90 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
-// forwarder passes the signals that Cloche gets on to the command: all but SIGKILL
-// and SIGSTOP, which nobody can catch, and SIGCHLD, which tells of children and
-// not of a wish.
+// forwarder passes the signals that Cloche gets on to the command: all but
+//   - SIGKILL and SIGSTOP, which nobody can catch;
+//   - SIGCHLD, which tells of children and not of a wish;
+//   - SIGTTIN and SIGTTOU, by which the kernel stops a job in the background;
+//   - SIGURG, SIGPROF and 32 to 34, which the Go runtime keeps for itself or
+//     leaves to C libraries.
+//
+// Where Cloche executes the sandbox in its own place it is the launcher image
+// that passes them on, without these exceptions but the first two lines.
 type forwarder struct {
-	raw      *os.File // of catchRaw
-	terminal bool     // the command has one of its own
 	signals  chan os.Signal
 	done     chan struct{}
+	terminal bool // the command has one of its own
 }
+
+// The signals that end a program that does not expect them, of which a person or a
+// shell sends the first ones. Each is a round trip to a thread of the runtime's when
+// it is asked for, so the others are asked for once the command runs.
+var (
+	firstSignals = [...]os.Signal{
+		unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTSTP, unix.SIGCONT,
+	}
+	laterSignals = [...]os.Signal{
+		unix.SIGVTALRM, unix.SIGIO, unix.SIGPWR, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGPIPE, unix.SIGSTKFLT,
+		// Sent by somebody; the faults of Cloche's own stay the runtime's.
+		unix.SIGILL, unix.SIGTRAP, unix.SIGABRT, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSYS,
+	}
+)
+
+// firstRealTime is the first real-time signal that programs may use.
+const firstRealTime, lastSignal = 35, 64
 
 // catchSignals begins before the command runs: what comes meanwhile is kept.
-func catchSignals(terminal bool) (*forwarder, error) {
-	raw, err := catchRaw(terminal)
-	if err != nil {
-		return nil, err
+func catchSignals(terminal bool) *forwarder {
+	f := &forwarder{signals: make(chan os.Signal, 64), done: make(chan struct{}), terminal: terminal}
+	f.notify(firstSignals[:]...)
+	if terminal {
+		f.later() // whatever ends Cloche, it has a terminal to put in order first
 	}
-	return &forwarder{raw: raw, terminal: terminal, signals: make(chan os.Signal, 64), done: make(chan struct{})}, nil
+	return f
 }
 
-// to passes signals on until stop.
+func (f *forwarder) later() {
+	f.notify(laterSignals[:]...)
+	for s := syscall.Signal(firstRealTime); s <= lastSignal; s++ {
+		f.notify(s)
+	}
+}
+
+// notify asks for signals, but for those that the caller wants ignored, nohup(1)
+// for one: so does the command then. (The runtime keeps that of SIGHUP and SIGINT
+// alone; of others it has replaced the disposition before any code of ours runs.)
+func (f *forwarder) notify(list ...os.Signal) {
+	for _, s := range list {
+		if !signal.Ignored(s) {
+			signal.Notify(f.signals, s)
+		}
+	}
+}
+
+// to passes signals on until stop. Without a terminal of its own the command
+// can't tell the caller's shell that it stopped, so Cloche stops with it.
 func (f *forwarder) to(cmd *sandbox.Cmd) {
+	if !f.terminal {
+		go func() {
+			f.later()
+			f.notify(unix.SIGWINCH) // of a terminal package sandbox follows the size
+		}()
+	}
 	go func() {
-		buf := make([]byte, 64)
-		for {
-			n, err := f.raw.Read(buf)
-			for _, b := range buf[:max(n, 0)] {
-				f.pass(cmd, syscall.Signal(b))
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	go func() {
-		// Of a SIGPIPE that a write of its own brings the runtime would die; the
-		// terminal asks for SIGCONT now and then, which takes it from rawHandler.
-		var own []os.Signal
-		for _, s := range [...]syscall.Signal{syscall.SIGPIPE, syscall.SIGCONT} {
-			if !ignoredByCaller(s) {
-				own = append(own, s)
-			}
-		}
-		if len(own) > 0 { // none would mean all
-			signal.Notify(f.signals, own...)
-		}
 		for {
 			select {
 			case s := <-f.signals:
 				n, _ := s.(syscall.Signal)
-				f.pass(cmd, n)
+				_ = cmd.Signal(n) // the command may have ended just now
+				if n == unix.SIGTSTP && !f.terminal {
+					_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
+				}
 			case <-f.done:
 				return
 			}
@@ -66,29 +95,19 @@ func (f *forwarder) to(cmd *sandbox.Cmd) {
 	}()
 }
 
-// pass passes one signal on. Without a terminal of its own the command can't tell
-// the caller's shell that it stopped, so Cloche stops with it.
-func (f *forwarder) pass(cmd *sandbox.Cmd, s syscall.Signal) {
-	select {
-	case <-f.done:
-		return
-	default:
-	}
-	_ = cmd.Signal(s) // the command may have ended just now
-	if s == syscall.SIGTSTP && !f.terminal {
-		_ = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
-	}
-}
-
 func (f *forwarder) stop() { close(f.done) }
 
 // giveUp is for a command that never ran: what came meanwhile was meant for it,
 // and is for Cloche now.
 func (f *forwarder) giveUp() {
-	buf := make([]byte, 64)
-	_ = f.raw.SetReadDeadline(time.Now().Add(time.Millisecond))
-	n, _ := f.raw.Read(buf)
-	for _, b := range buf[:max(n, 0)] {
-		raise(syscall.Signal(b))
+	signal.Stop(f.signals)
+	for {
+		select {
+		case s := <-f.signals:
+			n, _ := s.(syscall.Signal)
+			_ = unix.Kill(unix.Getpid(), n)
+		default:
+			return
+		}
 	}
 }
