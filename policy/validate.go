@@ -15,7 +15,7 @@ import (
 func Validate(p *Policy) error {
 	checks := [...]func(*Policy) error{
 		validateModes, validateNamespaces, validateUser, validateNames,
-		validateLimits, validateEnv, validateMounts, validateCwd,
+		validateLimits, validateEnv, validateMounts, validateCwd, validateCapabilities,
 	}
 	for _, check := range checks {
 		if err := check(p); err != nil {
