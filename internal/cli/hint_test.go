@@ -142,31 +142,6 @@ func TestBrokenELF(t *testing.T) {
 	}
 }
 
-func TestNothingWritable(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		mounts []policy.Mount
-		who    credentials
-		want   string
-	}{
-		{"read-only", nil, user, "nothing under /home/u/proj is writable inside; to let the command write there: --write /home/u/proj"},
-		{"writable", []policy.Mount{{Kind: policy.Write, Path: "/home/u/proj"}}, user, ""},
-		{"a part is writable", []policy.Mount{{Kind: policy.Write, Path: "/home/u/proj/sub"}}, user, ""},
-		{"shown from elsewhere", []policy.Mount{{Kind: policy.Read, Path: "/home/u/proj", Source: "/home/u/bin"}}, credentials{}, "--bind /home/u/bin:/home/u/proj:rw"},
-		{"the caller could not either", nil, credentials{uid: 7, gid: 7}, ""},
-	} {
-		v := viewOf(small(c.mounts...), someHost(), c.who)
-		if got := nothingWritable(v); c.want == "" && got != "" || !strings.Contains(got, c.want) {
-			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
-		}
-	}
-	p := small()
-	p.Cwd = "/tmp"
-	if got := nothingWritable(viewOf(p, someHost(), user)); got != "" {
-		t.Errorf("in a tmpfs: %q", got)
-	}
-}
-
 func TestShellWord(t *testing.T) {
 	for in, want := range map[string]string{"/a/b": "/a/b", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$x": "'$x'", "/é": "/é", "-x=1": "-x=1"} {
 		if got := shellWord(in); got != want {

@@ -75,5 +75,9 @@ func hintAfterExit(p *policy.Policy, inv *invocation, code int) string {
 		// Any other 127 is a shell's that did not find a command.
 		return s.hiddenLibraries(inv.args[0])
 	}
-	return nothingWritable(v)
+	if code == exitCannotExec {
+		return "" // a shell's word for a command that is no program
+	}
+	caller, _ := os.Getwd()
+	return failedToWrite(v, inv.args, caller)
 }
