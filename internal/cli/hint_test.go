@@ -30,6 +30,10 @@ func TestHiddenCommand(t *testing.T) {
 		{name: "not executable", command: "./plain", errno: unix.EACCES, want: "chmod +x /home/u/proj/plain"},
 		{name: "without ./", command: "run.py", want: "write ./run.py"},
 		{name: "hidden by name", command: "/usr/bin/sh", mounts: []policy.Mount{{Kind: policy.Hide, Path: "/usr/bin/sh", Origin: "--hide /usr/bin/sh"}}, errno: unix.EACCES, want: "/usr/bin/sh exists outside but is hidden inside by --hide /usr/bin/sh"},
+		{name: "the file of a link hidden by name", command: "sh", mounts: hide("/usr/bin/dash"), host: fakeHost{"/usr/bin/sh": {link: "dash"}, "/usr/bin/dash": executable("")}, errno: unix.EACCES, want: "/usr/bin/sh exists outside but is hidden inside by --hide /usr/bin/dash; take that out"},
+		{name: "its directory hidden by name", command: "/bin/sh", mounts: hide("/usr/bin"), errno: unix.EACCES, want: "/bin/sh exists outside but is hidden inside by --hide /usr/bin; take that out"},
+		{name: "interpreter hidden by name", command: "./run.py", mounts: hide("/usr/bin/env"), errno: unix.EACCES, want: "./run.py: its script interpreter /usr/bin/env exists outside but is hidden inside by --hide /usr/bin/env; take that out"},
+		{name: "interpreter's directory hidden by name", command: "/usr/bin/x", host: fakeHost{"/usr/bin/x": executable("#!/usr/lib64/sh"), "/usr/lib64/sh": executable("")}, mounts: hide("/usr/lib64"), errno: unix.EACCES, want: "its script interpreter /usr/lib64/sh exists outside but is hidden inside by --hide /usr/lib64; take that out"},
 		{name: "not for these ids", command: "/usr/bin/root-only", errno: unix.EACCES, want: "the ids inside may not execute it"},
 		{name: "not in the PATH inside", command: "tool", mounts: []policy.Mount{{Kind: policy.Read, Path: "/home/u/bin"}}, want: "tool: it is at /home/u/bin/tool, which is not in the PATH inside"},
 		{name: "flag is quoted", command: "/home/u/my dir/t", host: fakeHost{"/home/u/my dir/t": executable("")}, want: "--read '/home/u/my dir/t'"},
@@ -48,6 +52,36 @@ func TestHiddenCommand(t *testing.T) {
 				t.Errorf("%s:\n got %q\nwant %q", c.command, got, c.want)
 			}
 		})
+	}
+}
+
+func hide(p string) []policy.Mount {
+	return []policy.Mount{{Kind: policy.Hide, Path: p, Origin: "--hide " + p}}
+}
+
+// What env(1) and shells did not find.
+func TestHiddenInWords(t *testing.T) {
+	for _, c := range []struct {
+		args   []string
+		mounts []policy.Mount
+		want   string
+	}{
+		{args: []string{"./run.py"}, want: "./run.py: its script interpreter python3: no such command, inside or outside"},
+		{args: []string{"./tool.sh", "x"}, want: "./tool.sh: its script interpreter /home/u/bin/tool exists outside but is hidden inside; to show it: --read /home/u/bin/tool"},
+		{args: []string{"./sh.sh"}, mounts: hide("/usr/bin/sh"), want: "./sh.sh: its script interpreter /usr/bin/sh exists outside but is hidden inside by --hide /usr/bin/sh"},
+		{args: []string{"env", "-i", "A=b", "tool"}, want: "/home/u/bin/tool exists outside but is hidden inside"},
+		{args: []string{"sh", "-c", "true; tool | sh"}, want: "/home/u/bin/tool exists outside but is hidden inside"},
+		{args: []string{"sh", "-c", "nowhere"}},
+		{args: []string{"sh"}},
+		{args: []string{"./plain"}},
+	} {
+		h := someHost()
+		h["/home/u/proj/tool.sh"] = executable("#!/usr/bin/env -S tool -x\n")
+		h["/home/u/proj/sh.sh"] = executable("#!/usr/bin/env sh\n")
+		s := &search{v: viewOf(small(c.mounts...), h, user), inside: "/usr/bin:/bin", outside: "/home/u/bin:/usr/bin:/bin", cwd: "/home/u/proj"}
+		if got := s.hiddenInWords(c.args); c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%q:\n got %q\nwant %q", c.args, got, c.want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/program"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -55,8 +56,8 @@ func (s *search) hiddenCommand(name string, errno unix.Errno) string {
 	}
 	n, err := s.v.walk(out)
 	switch {
-	case err == nil && n.place != nil && n.place.kind == policy.Hide:
-		return s.hidden(out, nil)
+	case s.v.hiddenBy(out, n, err) != nil:
+		return s.hidden(out, n, err)
 	case err == nil && n.hostPath != "" && !s.v.permits(n, mayExec):
 		return clip(out) + ": it is shown inside, and the ids inside may not execute it" + asWhom(s.v)
 	case err == nil && n.is(unix.S_IFREG) && n.place != nil && n.noExec:
@@ -66,20 +67,42 @@ func (s *search) hiddenCommand(name string, errno unix.Errno) string {
 	case err == nil:
 		return ""
 	}
-	return s.hidden(out, err)
+	return s.hidden(out, n, err)
 }
 
-// hidden names a path that is there outside, and the flag that shows it.
-func (s *search) hidden(p string, err error) string {
+// hidden names a path that is there outside, and what would make it usable.
+// n and err are what walking to it inside gave.
+func (s *search) hidden(p string, n *node, err error) string {
+	if pl := s.v.hiddenBy(p, n, err); pl != nil {
+		return clip(p) + " exists outside but is hidden inside by " + pl.rule() + "; take that out, or copy the file elsewhere"
+	}
 	if l, ok := err.(*lost); ok && l.errno == unix.EACCES {
 		return clip(p) + " exists outside but the ids inside may not enter " + clip(l.at) + asWhom(s.v)
 	}
-	line := clip(p) + " exists outside but is hidden inside"
-	if pl := s.v.hider(p); pl != nil {
-		line += " by " + pl.rule() + "; take that out, or copy the file elsewhere"
-		return line
+	return clip(p) + " exists outside but is hidden inside; to show it: --read " + shellWord(p)
+}
+
+// hiddenBy is the hide entry that keeps a path from being used, or nil: that of the
+// path, of what its links lead to, or of where a walk ended.
+func (v *view) hiddenBy(p string, n *node, err error) *place {
+	if n != nil && n.place != nil && n.place.kind == policy.Hide {
+		return n.place
 	}
-	return line + "; to show it: --read " + shellWord(p)
+	if l, ok := err.(*lost); ok {
+		if l.place != nil && l.place.kind == policy.Hide {
+			return l.place
+		}
+		if pl := v.hider(l.at); pl != nil {
+			return pl
+		}
+	}
+	if pl := v.hider(p); pl != nil {
+		return pl
+	}
+	if real, _, err := realPath(v.host, p); err == nil {
+		return v.hider(real)
+	}
+	return nil
 }
 
 // hider is the hide entry that a path lies in, or nil.
@@ -92,6 +115,51 @@ func (v *view) hider(p string) *place {
 		}
 	}
 	return nil
+}
+
+// hiddenInWords is for a command that ran and ended as if another one was not
+// found: one that env(1) should run, or a shell, on the command line or in the
+// first line of a script.
+func (s *search) hiddenInWords(args []string) string {
+	name := args[0]
+	if tool := envTool(args); tool != "" {
+		return s.hiddenCommand(tool, unix.ENOENT)
+	}
+	if n := s.find(name); n != nil && n.hostPath != "" {
+		if f, err := s.v.host.open(n.hostPath); err == nil {
+			words := program.Script(f)
+			f.Close()
+			if len(words) == 2 {
+				if tool := envTool(append(words[:1:1], strings.Fields(words[1])...)); tool != "" {
+					if hint := s.hiddenCommand(tool, unix.ENOENT); hint != "" {
+						return clip(name) + ": its script interpreter " + hint
+					}
+					return ""
+				}
+			}
+		}
+	}
+	for _, c := range commandsOf(args) {
+		if word := c.words[0]; word != name && !strings.ContainsAny(word, "$`*?~") && s.find(word) == nil && s.findOutside(word) != "" {
+			return s.hiddenCommand(word, unix.ENOENT)
+		}
+	}
+	return ""
+}
+
+// envTool is the command that env(1) is told to run, where args are a command line
+// of it, or "".
+func envTool(args []string) string {
+	if path.Base(args[0]) != "env" {
+		return ""
+	}
+	for _, word := range args[1:] {
+		word = strings.TrimPrefix(word, "-S")
+		if word != "" && word[0] != '-' && strings.IndexByte(word, '=') < 0 {
+			return word
+		}
+	}
+	return ""
 }
 
 // asWhom tells who the command is where that is not who the caller is.
@@ -190,10 +258,13 @@ func (s *search) hiddenInterpreter(name string, n *node) string {
 		}
 		in, err := s.v.walk(next)
 		if err != nil {
-			if _, _, outside := realPath(s.v.host, next); outside != nil {
+			if _, _, outside := realPath(s.v.host, next); outside != nil && s.v.hiddenBy(next, nil, err) == nil {
 				return clip(name) + ": its " + what + " " + clip(next) + " does not exist, outside or inside; install it, or correct the first line"
 			}
-			return clip(name) + ": its " + what + " " + s.hidden(next, err)
+			return clip(name) + ": its " + what + " " + s.hidden(next, nil, err)
+		}
+		if s.v.hiddenBy(next, in, nil) != nil {
+			return clip(name) + ": its " + what + " " + s.hidden(next, in, nil)
 		}
 		if !in.is(unix.S_IFREG) || in.noExec || !s.v.permits(in, mayExec) {
 			return clip(name) + ": its " + what + " " + clip(next) + " can't be executed inside" + asWhom(s.v)

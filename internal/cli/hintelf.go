@@ -69,6 +69,9 @@ func (s *search) hiddenLibraries(name string) string {
 	if len(missing) == 0 {
 		return ""
 	}
+	if pl := s.v.hiddenBy(missing[0], nil, nil); pl != nil {
+		return clip(name) + ": its library " + s.hidden(missing[0], nil, nil)
+	}
 	line := clip(name) + ": its library " + clip(missing[0]) + " exists outside but is hidden inside; to show it:"
 	if len(missing) > 1 {
 		line = clip(name) + ": its libraries " + clip(strings.Join(missing, ", ")) + " exist outside but are hidden inside; to show them:"

@@ -49,7 +49,9 @@ func prepareResult(name string) (*resultFile, error) {
 		return bad("it is a directory; name a file")
 	}
 	dir := filepath.Dir(target)
-	if info, err := os.Stat(dir); err != nil {
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrPermission) {
+		return bad("its directory " + dir + " can't be entered by this user; choose another place")
+	} else if err != nil {
 		return bad("its directory " + dir + ": " + whyFile(err))
 	} else if !info.IsDir() {
 		return bad(dir + " is not a directory; choose another place")
@@ -74,8 +76,8 @@ func whatLeadsTo(name string) (target string, direct bool, err error) {
 		}
 		info, err := os.Lstat(name)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return name, false, nil // it is made; a missing directory is told of later
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+			return name, false, nil // it is made, or its directory is at fault, which comes later
 		case err != nil:
 			return "", false, err
 		case info.Mode()&fs.ModeSymlink == 0:

@@ -69,15 +69,15 @@ func hintAfterExit(p *policy.Policy, inv *invocation, code int) string {
 	if err != nil {
 		return ""
 	}
-	if code == exitNotFound {
-		env := v.p.Environ(os.Environ())
-		s := &search{v: v, inside: pathOf(env), libraries: variable(env, "LD_LIBRARY_PATH")}
-		// Any other 127 is a shell's that did not find a command.
-		return s.hiddenLibraries(inv.args[0])
-	}
-	if code == exitCannotExec {
-		return "" // a shell's word for a command that is no program
-	}
 	caller, _ := os.Getwd()
+	if code == exitNotFound || code == exitCannotExec {
+		env := v.p.Environ(os.Environ())
+		s := &search{v: v, outside: os.Getenv("PATH"), inside: pathOf(env), libraries: variable(env, "LD_LIBRARY_PATH"), cwd: caller}
+		if hint := s.hiddenLibraries(inv.args[0]); hint != "" {
+			return hint
+		}
+		// It may be the word of env(1) or of a shell, too, about another command.
+		return s.hiddenInWords(inv.args)
+	}
 	return failedToWrite(v, inv.args, caller)
 }
