@@ -197,3 +197,20 @@ func TestStandaloneMemory(t *testing.T) {
 		t.Errorf("killed otherwise: status %d, %q", code, said)
 	}
 }
+
+// TestStandaloneFalseProc: what is no procfs gets no id maps, and is named.
+func TestStandaloneFalseProc(t *testing.T) {
+	requireSandbox(t)
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to mount something else at /proc")
+	}
+	image := built(t, "extends = \"default\"\n", "true")
+	cmd := exec.Command("unshare", "-m", "sh", "-c", `mount -t tmpfs none /proc && mkdir /proc/self && cd /proc/self && touch setgroups uid_map gid_map && "$1"; echo $? $(cat uid_map)`, "sh", image)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if !strings.Contains(string(out), "cloche: check /proc: EPERM: what is mounted at /proc is no proc file system") || !strings.HasSuffix(string(out), "\n125\n") {
+		t.Errorf("%s", out)
+	}
+}

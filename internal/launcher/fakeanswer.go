@@ -70,6 +70,8 @@ func (k *FakeKernel) answerWithMemory(p *Process, s *fakeProc, e *Event) int64 {
 		return k.wait4(p, s, a)
 	case plan.SysStatx:
 		return k.statx(p, s, e)
+	case plan.SysFstatfs: // of nothing but /proc
+		return put(a[1], binary.LittleEndian.AppendUint64(nil, unix.PROC_SUPER_MAGIC), 0)
 	case plan.SysGetcwd:
 		return put(a[0], []byte("/\x00"), 2)
 	case plan.SysGetrandom:

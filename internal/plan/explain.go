@@ -131,7 +131,14 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 			return "the cgroup has controllers for its children, so no process may live in it", "name another with limits.parent"
 		}
 	case KindIDs:
+		if s.Path != "" && e == unix.EPERM {
+			return "what is mounted at /proc is no proc file system: something else could answer in its place", "mount one (mount -t proc proc /proc), or run Cloche where /proc is the kernel's"
+		}
 		switch e {
+		case unix.ENOENT:
+			return "/proc does not show this process: none is mounted there, or that of another pid namespace", "mount one (mount -t proc proc /proc)"
+		case unix.EXDEV:
+			return "something is mounted over a file of /proc/self", "unmount it"
 		case unix.EPERM, unix.EACCES:
 			return "the id map is refused: an AppArmor restriction of user namespaces, or ids that this user may not map", "use --user current or --map-root; " + doctor
 		case unix.EINVAL:

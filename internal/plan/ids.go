@@ -28,15 +28,36 @@ func (b *builder) mapIDs() {
 		return
 	}
 	uid, gid := InsideIDs(b.policy, b.in.Facts.UID, b.in.Facts.GID)
+	proc := b.tmp("proc")
+	b.begin(Step{Process: Init, Name: "check /proc", Kind: KindIDs, Path: "/proc"})
+	b.openProc(proc)
 	b.begin(Step{Process: Init, Name: "map ids", Kind: KindIDs, Origin: origin})
+	b.writeFile(proc, "self/setgroups", "deny")
 	if b.builds() {
-		b.mapOwnIDs()
-		return
+		b.mapOwnIDs(proc)
+	} else {
+		b.writeFile(proc, "self/uid_map", mapLine(uid, uint32(b.in.Facts.UID)))
+		b.writeFile(proc, "self/gid_map", mapLine(gid, uint32(b.in.Facts.GID)))
 	}
-	b.writeFile("/proc/self/setgroups", "deny")
-	b.writeFile("/proc/self/uid_map", mapLine(uid, uint32(b.in.Facts.UID)))
-	b.writeFile("/proc/self/gid_map", mapLine(gid, uint32(b.in.Facts.GID)))
+	b.op(SysClose, Slot(proc))
 }
+
+// openProc opens the caller's /proc, and makes sure that it is one: else what
+// is written to its files would go to somebody's own.
+func (b *builder) openProc(proc Var) {
+	statfs := buffer("statfs", 120)
+	b.op(SysOpenat, atFDCWD, b.str("/proc"), Flags(cPath, cCloexec), Num(0)).to(proc)
+	b.op(SysFstatfs, Slot(proc), Ref(statfs))
+	b.op(Compare, Ref(statfs), Ref(procMagic), Num(8)) // fatal otherwise
+}
+
+// procMagic is the f_type of procfs, statfs(2).
+var procMagic = words("PROC_SUPER_MAGIC", unix.PROC_SUPER_MAGIC)
+
+// howInProc is the open_how of a file of procfs itself, which nothing is mounted
+// over: "self" is the one link allowed.
+var howInProc = words("{flags=O_WRONLY|O_CLOEXEC, resolve=RESOLVE_NO_XDEV|RESOLVE_NO_MAGICLINKS}",
+	unix.O_WRONLY|unix.O_CLOEXEC, 0, unix.RESOLVE_NO_XDEV|unix.RESOLVE_NO_MAGICLINKS)
 
 // InsideIDs is who the command is inside, for a caller with the given ids.
 func InsideIDs(p *policy.Policy, uid, gid int) (insideUID, insideGID uint32) {
@@ -54,11 +75,10 @@ func mapLine(inside, outside uint32) string {
 	return strconv.FormatUint(uint64(inside), 10) + " " + strconv.FormatUint(uint64(outside), 10) + " 1\n"
 }
 
-// writeFile writes text to a file of the caller's procfs, which is opened
-// without following symbolic links out of it: "self" is the one link allowed.
-func (b *builder) writeFile(path, text string) {
+// writeFile writes text to a file of the procfs that openProc opened.
+func (b *builder) writeFile(proc Var, path, text string) {
 	fd := b.tmp("file")
-	b.op(SysOpenat, atFDCWD, b.str(path), Flags(cWronly, cCloexec)).to(fd)
+	b.op(SysOpenat2, Slot(proc), b.str(path), Ref(howInProc), Num(24)).to(fd)
 	b.op(SysWrite, Slot(fd), b.str(text), Num(uint64(len(text))))
 	b.op(SysClose, Slot(fd))
 }

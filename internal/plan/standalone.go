@@ -250,15 +250,14 @@ func timerValue(d time.Duration) *Data {
 
 // mapOwnIDs writes id maps for whoever runs the executable: the outside id is
 // known only then.
-func (b *builder) mapOwnIDs() {
+func (b *builder) mapOwnIDs(proc Var) {
 	n, at, fd := b.tmp("n"), b.tmp("at"), b.tmp("file")
 	all := Num(^uint64(0))
-	b.writeFile("/proc/self/setgroups", "deny")
 	for _, m := range []struct {
 		file   string
 		id     Var
 		inside uint32
-	}{{"/proc/self/uid_map", b.uid, b.policy.User.UID}, {"/proc/self/gid_map", b.gid, b.policy.User.GID}} {
+	}{{"self/uid_map", b.uid, b.policy.User.UID}, {"self/gid_map", b.gid, b.policy.User.GID}} {
 		line := buffer("line", 64)
 		inside := Num(uint64(m.inside))
 		switch b.policy.User.Mode {
@@ -276,7 +275,7 @@ func (b *builder) mapOwnIDs() {
 		b.op(Store, Slot(at), short(" 1\n"), Num(4))
 		b.op(Copy, Num(0), Ref(line), Num('\n'), Num(64)).to(n)
 		b.advance(n, 1)
-		b.op(SysOpenat, atFDCWD, b.str(m.file), Flags(cWronly, cCloexec)).to(fd)
+		b.op(SysOpenat2, Slot(proc), b.str(m.file), Ref(howInProc), Num(24)).to(fd)
 		b.op(SysWrite, Slot(fd), Ref(line), Slot(n))
 		b.op(SysClose, Slot(fd))
 	}

@@ -129,7 +129,7 @@ type messages struct {
 var reasonErrnos = [...]unix.Errno{
 	unix.EPERM, unix.ENOENT, unix.EIO, unix.E2BIG, unix.ENOEXEC, unix.EAGAIN, unix.ENOMEM, unix.EACCES, unix.EBUSY, unix.ENOTDIR,
 	unix.EINVAL, unix.EMFILE, unix.ETXTBSY, unix.ENOSPC, unix.ENOSYS, unix.ELOOP, unix.EDQUOT, unix.EOPNOTSUPP, unix.ELIBBAD,
-	unix.EEXIST, unix.EROFS, unix.ENODEV,
+	unix.EEXIST, unix.EROFS, unix.ENODEV, unix.EXDEV,
 }
 
 func newMessages() *messages {
