@@ -119,7 +119,7 @@ func (o *oracle) signal(about string) (answer, error) {
 	if o.p.Unshare.PID {
 		return answer{
 			Why:  "the sandbox has process ids of its own and sees no process outside",
-			Rule: o.originRule("namespaces.pid", "true"), Fix: "--share pid",
+			Rule: o.originRule("namespaces.pid", "true"), Fix: o.shareProcesses(about),
 		}, nil
 	}
 	uid, name, err := o.proc(about)
@@ -144,6 +144,37 @@ func (o *oracle) signal(about string) (answer, error) {
 		}
 	}
 	return answer{Why: what + " belongs to user id " + strconv.FormatUint(uint64(uid), 10) + ", not to the command's"}, nil
+}
+
+// shareProcesses are the flags with which a process outside could be sent signals,
+// or "" where none would do.
+func (o *oracle) shareProcesses(pid string) string {
+	shared := *o
+	shared.p = o.p.Clone()
+	shared.p.Unshare.PID = false
+	fix := "--share pid"
+	for i := range o.p.Mounts {
+		switch m := &o.p.Mounts[i]; {
+		case m.Kind != policy.Proc:
+		case m.Path == "/proc":
+			fix += " --read /proc" // the kernel makes a new one for new process ids alone
+		default:
+			return ""
+		}
+	}
+	if !o.p.Init {
+		return "" // it takes process ids of its own
+	}
+	a, err := shared.signal(pid)
+	if err == nil && a.Fix != "" {
+		fix += " " + a.Fix
+		shared.p.Landlock = policy.LandlockOff
+		a, err = shared.signal(pid)
+	}
+	if err != nil || !a.Yes {
+		return ""
+	}
+	return fix
 }
 
 // processOwner is the real user id of a running process, and its name.

@@ -57,11 +57,23 @@ func completeSandbox() host.Row {
 	if s := strings.TrimSpace(stderr.String()); s != "" {
 		cause += ": " + s
 	}
-	if remedy == "" {
-		remedy = "see the rows above"
-	}
-	r.Status, r.Cause, r.Remedy = host.Missing, cause, remedy
+	r.Status, r.Cause, r.Remedy = host.Missing, cause, aboveInstead(remedy)
 	return r
+}
+
+// aboveInstead is a remedy for who asked the doctor already.
+func aboveInstead(remedy string) string {
+	const above = "see the rows above"
+	if remedy == "" {
+		return above
+	}
+	parts := strings.Split(remedy, "; ")
+	for i := range parts {
+		if strings.Contains(parts[i], "`cloche doctor`") {
+			parts[i] = above
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // writeRows writes a table, and below it the cause and the remedy of whatever

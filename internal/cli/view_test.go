@@ -175,7 +175,17 @@ func TestCanSignal(t *testing.T) {
 	if a := ask(func(p *policy.Policy) {}, user, 7); !a.Yes {
 		t.Error(a)
 	}
-	if a := ask(func(p *policy.Policy) { p.Unshare.PID = true }, user, 7); a.Yes || !strings.Contains(a.Fix, "--share pid") {
+	own := func(p *policy.Policy) { p.Unshare.PID = true }
+	if a := ask(own, user, 7); a.Yes || a.Fix != "--share pid --read /proc" {
+		t.Error(a)
+	}
+	if a := ask(func(p *policy.Policy) { own(p); p.Landlock = policy.LandlockRequire }, user, 7); a.Yes || a.Fix != "--share pid --read /proc --landlock off" {
+		t.Error(a)
+	}
+	if a := ask(own, credentials{uid: 7}, 7); a.Yes || a.Fix != "" { // another user's process
+		t.Error(a)
+	}
+	if a := ask(func(p *policy.Policy) { own(p); p.Init = false }, user, 7); a.Yes || a.Fix != "" {
 		t.Error(a)
 	}
 	if a := ask(func(p *policy.Policy) {}, credentials{uid: 7}, 7); a.Yes {
