@@ -49,12 +49,18 @@ var oneConfine sync.Mutex
 // What is open already stays the caller's: files, directories, sockets of any
 // kind, io_uring instances, memory maps. Close what the program is not to use.
 //
+// Signals reach the program and its children alone, where the kernel can tell them
+// apart (Linux 6.15, or 6.12 with its fixes: Landlock's ABI 6 and erratum 2). Before
+// ABI 8 each thread has a Landlock domain of its own, so that a child can be
+// signalled by the thread that started it alone: start and end one in a goroutine
+// that has called runtime.LockOSThread.
+//
 // Not applied, as it needs a new process: namespaces (other processes of the same
-// user can be seen by kill(2), before Linux 6.12 also hit by it; System V IPC and
-// message queues are refused by the filter instead), hostname, cwd, init, the
-// environment, a terminal, show-command, limits that are where-available, and
-// the rlimit nproc of a policy with a user namespace, where it counts that
-// namespace's processes alone. Refused are policies that rely on more: required
+// user have their priorities and rlimits within reach; System V IPC and message
+// queues are refused by the filter instead), hostname, cwd, init, the environment,
+// a terminal, show-command, limits that are where-available, and the rlimit nproc
+// of a policy with a user namespace, where it would count that namespace's
+// processes alone. Refused are policies that rely on more: required
 // limits, time and output limits, other ids, a terminal or a keyring asked for by
 // name, capabilities of a user namespace, binds to another place, the filter
 // "strict", under which no Go program can live, and files that nothing could
@@ -84,8 +90,8 @@ func Confine(p *policy.Policy) error {
 // confinement is one call of Confine.
 type confinement struct {
 	p    *policy.Policy
-	abi  int // of Landlock; 0: none
-	open bool
+	abi  int    // of Landlock; 0: none
+	open bool   // no file is protected
 	keep uint64 // capabilities
 
 	files  *ruleset // nil: no Landlock
@@ -128,12 +134,7 @@ func (c *confinement) close() {
 // that prepare lets pass allow landlock_restrict_self.)
 //
 // A thread's Landlock domain shows nowhere in /proc. That every thread has it is
-// known otherwise: syscall.AllThreadsSyscall stops all threads, so that none is
-// made meanwhile, has each make the call, and throws, which ends the program, when
-// their results differ. An error of 0 is every thread's. A thread made later
-// inherits the domain. (LANDLOCK_RESTRICT_SELF_TSYNC, ABI 8, would reach threads
-// that are not Go's too, but there are none without cgo, and with cgo the step
-// before has failed.)
+// known otherwise, see restrict.
 func (c *confinement) apply() error {
 	if err := c.rlimits(); err != nil {
 		return err
@@ -165,7 +166,7 @@ func (c *confinement) apply() error {
 	if c.files == nil {
 		return nil
 	}
-	return onAllThreads("landlock_restrict_self", unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(c.files.fd), 0, 0)
+	return c.files.restrict(c.abi)
 }
 
 // onAllThreads makes a call on every thread, with the same result or not at all.

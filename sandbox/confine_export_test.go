@@ -1,6 +1,12 @@
 package sandbox
 
-import "errors"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
 
 // ProveAgain looks at all threads, as Confine does at its end, for one filter
 // more than the calling thread had when the function was made.
@@ -25,4 +31,16 @@ func ProveCapabilities() error {
 		}
 	}
 	return nil
+}
+
+// CompileConfinement makes the filter for another kernel or architecture.
+func CompileConfinement(p *policy.Policy, open bool, abi int, goarch string) ([]unix.SockFilter, error) {
+	c := confinement{p: p, open: open, abi: abi}
+	return c.compile(goarch)
+}
+
+// FiltersIn is the number of filters that a thread's status tells.
+func FiltersIn(status string) (int, error) {
+	t, err := parseThread(status)
+	return t.filters, err
 }

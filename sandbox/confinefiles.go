@@ -200,14 +200,24 @@ func (root *place) at(name string) *place {
 
 func (root *place) say(m *policy.Mount, name string, access uint64) error {
 	p := root.at(name)
-	shows := func(k policy.MountKind) bool { return k == policy.Read || k == policy.Write }
-	if p.says != nil && shows(p.says.Kind) != shows(m.Kind) {
-		return mountRefused(m, fmt.Sprintf("it is %s, of which %s %s says otherwise, and Landlock knows no two names of one file", name, p.says.Kind, p.says.Path), "leave one of the two out")
+	if p.says != nil && isShown(p.says) != isShown(m) {
+		shown, hidden := p.says, m
+		if isShown(m) {
+			shown, hidden = m, p.says
+		}
+		if shown.Path == name || hidden.Path != name {
+			return mountRefused(m, fmt.Sprintf("it is %s, of which %s %s says otherwise, and Landlock knows no two names of one file", name, p.says.Kind, p.says.Path), "leave one of the two out")
+		}
+		// What is shown by a link (/bin) is hidden with what it leads to (/usr/bin).
+		p.says, p.access = hidden, noRights
+		return nil
 	}
 	p.says = m
 	p.access |= access // of two names of one file the better one counts, as in a sandbox
 	return nil
 }
+
+func isShown(m *policy.Mount) bool { return m.Kind == policy.Read || m.Kind == policy.Write }
 
 func (root *place) sayUnlessSaid(m *policy.Mount, name string, access uint64) {
 	if p := root.at(name); p.says == nil {

@@ -14,6 +14,7 @@ import (
 const (
 	abiTruncate = 3 // Linux 6.2
 	abiScopes   = 6 // Linux 6.12
+	abiTSYNC    = 8
 )
 
 // compile makes the filter: the policy's profile, and before it what stands for

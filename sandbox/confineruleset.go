@@ -42,6 +42,10 @@ func newRuleset(p *policy.Policy, abi int) (*ruleset, error) {
 		bare.Network = policy.NetworkNone // it has no loopback of its own here
 	}
 	attr, _ := plan.LandlockRules(&bare, abi)
+	if abi >= abiScopes && abi < abiTSYNC && !threadsMaySignal() {
+		scoped := attr[scopedAt:]
+		binary.NativeEndian.PutUint64(scoped, binary.NativeEndian.Uint64(scoped)&^unix.LANDLOCK_SCOPE_SIGNAL)
+	}
 	r := &ruleset{handled: binary.NativeEndian.Uint64(attr), known: map[inode]*place{}}
 	if err := r.know(root); err != nil {
 		return nil, err
@@ -54,6 +58,35 @@ func newRuleset(p *policy.Policy, abi int) (*ruleset, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// scopedAt is where struct landlock_ruleset_attr has its scopes.
+const scopedAt = 16
+
+// threadsMaySignal reports whether threads of one process may signal each other
+// though their domains are not the same: Landlock's erratum 2 is corrected. Where
+// it is not, a thread that entered its domain first could not have the others
+// follow: syscall.AllThreadsSyscall does that by signals, and would wait for ever.
+func threadsMaySignal() bool {
+	const askErrata, signals = 2, 1 << (2 - 1) // LANDLOCK_CREATE_RULESET_ERRATA
+	errata, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, askErrata)
+	return e == 0 && errata&signals != 0
+}
+
+// restrict has every thread enter the ruleset. No thread can be asked for its
+// domain afterwards, but none can be without it either: LANDLOCK_RESTRICT_SELF_TSYNC
+// (ABI 8) is the kernel's own promise, all threads or none, and one domain for all.
+// Before, syscall.AllThreadsSyscall stops all threads, so that none is made
+// meanwhile, has each make the call, and throws, which ends the program, when their
+// results differ: an error of 0 is every thread's. A thread that is made later
+// inherits the domain. (Threads that are not Go's come with cgo alone, with which
+// an earlier step has failed.)
+func (r *ruleset) restrict(abi int) error {
+	if abi < abiTSYNC {
+		return onAllThreads("landlock_restrict_self", unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(r.fd), 0, 0)
+	}
+	_, _, e := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(r.fd), unix.LANDLOCK_RESTRICT_SELF_TSYNC, 0)
+	return allThreadsError("landlock_restrict_self", e)
 }
 
 // know finds places that are one: rules are about files, whatever their names.
