@@ -80,6 +80,12 @@ func TestConfineFiles(t *testing.T) {
 		"list "+dir+"/w", "ok", "write "+dir+"/w/sub/work", "EACCES", "make "+dir+"/w/sub", "EACCES", "make "+dir+"/w", "EACCES",
 	)
 	c.free(t, "write "+dir+"/w/.git/hooks", "ok", "make "+dir+"/w/.git", "ok")
+	// A link that leads to what is protected can't be replaced.
+	if err := errors.Join(os.Mkdir(dir+"/v", 0o755), os.Symlink(dir+"/w/sub", dir+"/v/link")); err != nil {
+		t.Fatal(err)
+	}
+	confined{flags: []string{"write " + dir + "/v"}}.gives(t, "make "+dir+"/v", "ok")
+	confined{flags: []string{"write " + dir + "/v", "read " + dir + "/v/link/work"}}.gives(t, "make "+dir+"/v", "EACCES", "list "+dir+"/v", "ok", "read "+dir+"/v/link/work", "ok")
 	out, err := confined{flags: []string{"read " + dir + "/a/hidden", "hide " + dir + "/to-hidden"}}.run("confine")
 	if err == nil || !strings.Contains(out, "hide "+dir+"/to-hidden") || !strings.Contains(out, "leave one of the two out") {
 		t.Errorf("one file is shown and hidden: %v %s", err, out)
