@@ -41,7 +41,7 @@ func newRuleset(p *policy.Policy, abi int) (*ruleset, error) {
 	if bare.Network == policy.NetworkPrivate {
 		bare.Network = policy.NetworkNone // it has no loopback of its own here
 	}
-	attr, _ := plan.LandlockRules(&bare, abi)
+	attr := plan.LandlockRuleset(&bare, abi)
 	if abi >= abiScopes && abi < abiTSYNC && !threadsMaySignal() {
 		scoped := attr[scopedAt:]
 		binary.NativeEndian.PutUint64(scoped, binary.NativeEndian.Uint64(scoped)&^unix.LANDLOCK_SCOPE_SIGNAL)

@@ -81,42 +81,12 @@ func landlockAttr(p *policy.Policy, abi int) *Data {
 		unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET|unix.LANDLOCK_SCOPE_SIGNAL)
 }
 
-// LandlockRule is what a path of the host and all below it may be used for.
-type LandlockRule struct {
-	Path     string
-	Access   uint64
-	Optional bool
-}
-
 // LandlockFileRights are the rights that a file, not a directory, can have.
 const LandlockFileRights = landlockFile
 
-// LandlockRules are a policy's rules on the file system as it is, for a program
-// that confines itself: the ruleset's attribute and the rules. What a sandbox
-// would have of its own, a tmpfs or an overlay, does not exist for such a
-// program: it may not write the host's in its place.
-func LandlockRules(p *policy.Policy, abi int) (attr []byte, rules []LandlockRule) {
-	handled := landlockHandled(abi)
-	for i := range p.Mounts {
-		m := &p.Mounts[i]
-		r := LandlockRule{Path: sourceOf(m), Optional: m.Optional}
-		switch m.Kind {
-		case policy.Read:
-			r.Access = landlockRead
-		case policy.Write:
-			r.Access = ^uint64(0)
-		case policy.Dev:
-			r.Path, r.Access = m.Path, landlockDevice
-		case policy.Proc:
-			r.Path, r.Access = m.Path, landlockProc
-		default:
-			continue
-		}
-		r.Access &= handled
-		rules = append(rules, r)
-	}
-	return landlockAttr(p, abi).Bytes, rules
-}
+// LandlockRuleset is the attribute of a policy's ruleset, struct
+// landlock_ruleset_attr, for a program that confines itself.
+func LandlockRuleset(p *policy.Policy, abi int) []byte { return landlockAttr(p, abi).Bytes }
 
 type landlockPath struct {
 	path   string
