@@ -36,7 +36,7 @@ func everySignal(t *testing.T) {
 				goOn = true
 				fallthrough
 			case syscall.SIGCONT, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGURG, syscall.SIGWINCH: // these end nothing
-				setup, want = fmt.Sprintf("trap 'exit 7' %d", int(s)), 7
+				setup, want = fmt.Sprintf("trap 'echo got it; exit 7' %d", int(s)), 7
 			}
 			t.Run(fmt.Sprintf("%s %d", way.name, int(s)), func(t *testing.T) {
 				cmd, out := startReady(t, append([]string{"--rlimit", "core=0"}, way.flags...), setup)
@@ -46,14 +46,18 @@ func everySignal(t *testing.T) {
 				if err := cmd.Process.Signal(s); err != nil {
 					t.Fatal(err)
 				}
+				guard := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+				defer guard.Stop()
 				if goOn {
+					// A SIGCONT takes back a SIGTSTP that is still on its way.
+					if line, err := out.ReadString('\n'); err != nil || line != "got it\n" {
+						t.Fatalf("%q, %v", line, err)
+					}
 					waitFor(t, "cloche to be stopped", func() bool { return stateOf(cmd.Process.Pid) == "T" })
 					if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 						t.Fatal(err)
 					}
 				}
-				guard := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-				defer guard.Stop()
 				rest, _ := io.ReadAll(out)
 				err := cmd.Wait()
 				var ee *exec.ExitError

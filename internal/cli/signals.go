@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -60,14 +61,27 @@ func (f *forwarder) later() {
 }
 
 // notify asks for signals, but for those that the caller wants ignored, nohup(1)
-// for one: so does the command then. (The runtime keeps that of SIGHUP and SIGINT
-// alone; of others it has replaced the disposition before any code of ours runs.)
+// for one: so does the command then. (The runtime keeps that of SIGHUP, SIGINT and
+// SIGTSTP alone; of others it has replaced the disposition before any code of ours
+// runs.)
 func (f *forwarder) notify(list ...os.Signal) {
 	for _, s := range list {
-		if !signal.Ignored(s) {
+		if !signal.Ignored(s) && (s != unix.SIGTSTP || !ignoredNow(unix.SIGTSTP)) {
 			signal.Notify(f.signals, s)
 		}
 	}
+}
+
+// ignoredNow asks the kernel, for a signal that the runtime has left alone and
+// does not know about.
+func ignoredNow(s syscall.Signal) bool {
+	const ignore = 1         // SIG_IGN
+	var disposition struct { // the kernel's struct sigaction, sigaction(2)
+		handler               uintptr
+		flags, restorer, mask uint64
+	}
+	_, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), 0, uintptr(unsafe.Pointer(&disposition)), 8, 0, 0)
+	return e == 0 && disposition.handler == ignore
 }
 
 // to passes signals on until stop. Without a terminal of its own the command
