@@ -68,9 +68,10 @@ func commandsOf(args []string) []commandWords {
 	}
 	name := path.Base(args[0])
 	if oneOf(shells, name) {
-		interactive := len(args) == 1
+		interactive := true // what it runs is typed, or comes from stdin
 		for i, a := range args[1:] {
 			if !strings.HasPrefix(a, "-") || len(a) < 2 {
+				interactive = false
 				break
 			}
 			if strings.HasPrefix(a, "--") {
@@ -79,10 +80,9 @@ func commandsOf(args []string) []commandWords {
 			if strings.IndexByte(a, 'c') > 0 && len(args) > i+2 {
 				return scriptCommands(args[i+2])
 			}
-			interactive = interactive || strings.IndexByte(a, 'i') > 0
 		}
 		if interactive {
-			return nil // its exit status is that of whatever was typed last
+			return nil // its exit status is that of the last command, whatever that was
 		}
 	}
 	return []commandWords{newCommand(args)}

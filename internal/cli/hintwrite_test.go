@@ -32,6 +32,8 @@ func TestFailedToWrite(t *testing.T) {
 		{name: "quoted", args: sh(`grep 'a > b' plain`)},
 		{name: "stderr to stdout", args: sh("ls nope 2>&1 >/dev/null")},
 		{name: "interactive shell", args: []string{"bash", "--norc", "-i"}},
+		{name: "login shell", args: []string{"/bin/sh", "-l"}},
+		{name: "a script with flags", args: []string{"sh", "-e", "./run.sh"}, want: cwd},
 		{name: "a login shell's commands", args: []string{"bash", "-lc", "make"}, want: cwd},
 		{name: "a shell's script", args: []string{"sh", "./run.sh"}, want: cwd},
 		{name: "wrapped", args: []string{"env", "A=b", "false"}},
