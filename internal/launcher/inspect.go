@@ -25,7 +25,8 @@ type Listing struct {
 	// nothing vouches for the operations being all that the file does.
 	Genuine bool `json:"genuine"`
 
-	Ops []ListedOp `json:"operations"`
+	Steps []StepName `json:"steps,omitempty"` // as the file's maker named them
+	Ops   []ListedOp `json:"operations"`
 }
 
 // ListedOp is one operation in words.
@@ -33,8 +34,9 @@ type ListedOp struct {
 	Index  int      `json:"index"`
 	Call   string   `json:"call"` // "syscall_999": one that no plan makes
 	Pseudo bool     `json:"pseudo,omitempty"`
-	Args   []string `json:"args"`          // "$9" is slot 9
+	Args   []string `json:"args"`          // "$9" is slot 9, "$fd" one with a name
 	Dst    int      `json:"dst,omitempty"` // slot of the result
+	Step   int      `json:"step"`          // index in steps
 
 	// Jumps, as indices; -1: to the fatal handler. Errno 0: no way of its own.
 	Errno   string `json:"errno,omitempty"`
@@ -43,6 +45,9 @@ type ListedOp struct {
 	OnOK    int    `json:"on_success"`
 
 	following int
+	result    string // the slot's name
+	all       bool   // of a test: the mask leaves everything
+	always    bool   // of a branch: it is a jump
 }
 
 // Inspect reads an image as Assemble made it, for `cloche plan --image`. The
@@ -56,6 +61,9 @@ func Inspect(elf []byte) (*Listing, error) {
 		GOARCH: p.goarch, Size: len(elf), Entry: p.entry, OnFatal: p.onFatal,
 		Resident: p.resident, Genuine: p.genuine(), Ops: make([]ListedOp, 0, len(p.ops)),
 	}
+	if p.names != nil {
+		l.Steps = p.names.Steps
+	}
 	for i := range p.ops {
 		if !p.padding(i) {
 			l.Ops = append(l.Ops, p.describe(i))
@@ -66,7 +74,7 @@ func Inspect(elf []byte) (*Listing, error) {
 
 func (p *parsed) describe(i int) ListedOp {
 	o := &p.ops[i]
-	d := ListedOp{Index: i, Dst: int(o.dst), OnErr: jump(o.onErr), OnOK: jump(o.onOK), following: i + 1}
+	d := ListedOp{Index: i, Step: int(o.step), result: p.names.variable(uint64(o.dst)), Dst: int(o.dst), OnErr: jump(o.onErr), OnOK: jump(o.onOK), following: i + 1}
 	for p.padding(d.following) {
 		d.following++
 	}
@@ -84,14 +92,37 @@ func (p *parsed) describe(i int) ListedOp {
 		n--
 	}
 	d.Args = make([]string, n)
+	var decoders map[int]decoder
+	if known {
+		decoders = decodersOf(c)
+	}
 	for k := range d.Args {
-		if o.slots&(1<<k) != 0 {
-			d.Args[k] = "$" + strconv.FormatUint(o.args[k], 10)
-		} else {
-			d.Args[k] = p.number(o.args[k])
+		d.Args[k] = p.argument(c, known, decoders, o, k)
+	}
+	if known && c == plan.Branch {
+		d.always = o.slots == 0 && o.args[1]&o.args[0] == o.args[2] && o.args[3] == plan.CondEqual
+	}
+	d.all = known && (c == plan.Branch && o.slots&2 == 0 && o.args[1] == ^uint64(0) || c == plan.Alu && o.slots&4 == 0 && o.args[2] == ^uint64(0))
+	return d
+}
+
+// argument is one argument in words.
+func (p *parsed) argument(c plan.Call, known bool, decoders map[int]decoder, o *operation, k int) string {
+	v := o.args[k]
+	if o.slots&(1<<k) != 0 {
+		return p.names.variable(v)
+	}
+	if d, ok := decoders[k]; ok {
+		if s, ok := d.text(v); ok {
+			return s
 		}
 	}
-	return d
+	if known {
+		if s, ok := p.structure(c, k, v); ok {
+			return s
+		}
+	}
+	return p.number(v)
 }
 
 // leastArgs is how many arguments are printed even if the last ones are zero.
@@ -165,54 +196,4 @@ func (p *parsed) text(v, base uint64, n int) (string, bool) {
 		return "", false
 	}
 	return strconv.Quote(s), true
-}
-
-// String is the operation on one line, in the style of strace(1).
-func (d *ListedOp) String() string {
-	s := d.Call + "(" + strings.Join(d.Args, ", ") + ")"
-	if d.Dst != 0 {
-		s += " = $" + strconv.Itoa(d.Dst)
-	}
-	to := func(at int) string {
-		if at == d.following {
-			return "go on"
-		}
-		return "go to " + strconv.Itoa(at)
-	}
-	if d.OnOK != d.following && d.OnOK >= 0 {
-		s += "; " + to(d.OnOK)
-	}
-	if d.Errno != "" {
-		s += "; on " + d.Errno + " " + to(d.OnErrno)
-	}
-	switch {
-	case d.OnErr < 0:
-	case d.OnErr == d.OnOK:
-		s += "; after errors too"
-	case d.Pseudo:
-		s += "; else " + to(d.OnErr)
-	default:
-		s += "; on errors " + to(d.OnErr)
-	}
-	return s
-}
-
-// String is the whole listing, a line for each operation.
-func (l *Listing) String() string {
-	var b strings.Builder
-	b.WriteString("launcher image for " + l.GOARCH + ", " + strconv.Itoa(l.Size) + " bytes\n")
-	if !l.Genuine {
-		b.WriteString("its interpreter is not the one of this program (another version or architecture, or a forgery): the operations may not be all that it does\n")
-	}
-	for i := range l.Ops {
-		d := &l.Ops[i]
-		switch {
-		case d.Index == l.Entry:
-			b.WriteString("begin:\n")
-		case d.Index == l.OnFatal:
-			b.WriteString("after a fatal error:\n")
-		}
-		b.WriteString(strconv.Itoa(d.Index) + "\t" + d.String() + "\n")
-	}
-	return b.String()
 }

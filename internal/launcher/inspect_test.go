@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"bytes"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -24,14 +25,14 @@ func TestInspect(t *testing.T) {
 	}
 	text := l.String()
 	for _, want := range []string{
-		`openat(-100, "/proc/self/fd", 0x90000) = $9; on ENOENT go on`,
-		"close($9); after errors too\n",
-		"branch($9, -1, 0, 0); else go to ",
-		`chdir("later" (writable)); on errors go to 0` + "\n",
+		`openat(AT_FDCWD, "/proc/self/fd", O_CLOEXEC|0x10000) → $9   [ENOENT: go on]`,
+		"close($9)   [any error: go on]\n",
+		"if $9 == 0 go on else to ",
+		`chdir("later" (writable))   [else: to 0]` + "\n",
 		"chdir(&0x4",
 		"exit_group(0)\n",
 		"begin:\n",
-		"after a fatal error:\n0\twrite(2, &0x800100, 1024)",
+		"after a fatal error:\n    0  write(2, &0x800100, 1024)",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -44,6 +45,59 @@ func TestInspect(t *testing.T) {
 	forged[im.textAt+20] ^= 1
 	if l, err := Inspect(forged); err != nil || l.Genuine || !strings.Contains(l.String(), "forgery") {
 		t.Errorf("a changed interpreter is taken for genuine (%v)", err)
+	}
+}
+
+// TestInspectNames: an executable's listing has headings and names, which are the
+// file's word, and operations, which are not. The image that is loaded is the same.
+func TestInspectNames(t *testing.T) {
+	in := profileInput(t, "default", "amd64")
+	in.Standalone = &plan.Standalone{Command: []string{"tool"}}
+	pl, err := plan.Compile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	im, err := AssembleFor(Program{GOARCH: "amd64", Ops: pl.Ops, OnFatal: pl.OnFatal, Vars: len(pl.VarNames)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := NamesOf(pl).Append(im.ELF)
+	if !bytes.Equal(file[:len(im.ELF)], im.ELF) || len(file)-len(im.ELF) > 8<<10 {
+		t.Errorf("the names changed the image, or take %d bytes", len(file)-len(im.ELF))
+	}
+	l, err := Inspect(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := l.String()
+	for _, want := range []string{
+		"\nlauncher: descriptors\n", "\ninit: map ids   (default.toml:", "\ncommand: landlock   (default.toml:",
+		"clone(CLONE_NEWUSER|CLONE_NEWNS|CLONE_NEWPID|CLONE_NEWIPC|CLONE_NEWUTS|SIGCHLD) → $init",
+		`openat2($proc, "self/setgroups", {flags=O_WRONLY|O_CLOEXEC, resolve=RESOLVE_NO_XDEV|RESOLVE_NO_MAGICLINKS}, 24) → $file`,
+		"{attr_set=MOUNT_ATTR_RDONLY|MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV", "prctl(PR_SET_NO_NEW_PRIVS, 1)", "seccomp(SECCOMP_SET_MODE_FILTER, 0, {len=1, filter=…})",
+		"capset(", "{effective=0, …}", "if $init == 0 ", "move_mount($",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in the listing", want)
+		}
+	}
+	if strings.Contains(text, "alu(") || strings.Contains(text, "branch(") {
+		t.Error("a pseudo-operation is shown raw")
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+	evil := Names{Vars: []string{"\x1b[31m"}, Steps: []StepName{{"launcher", "\x1b]0;x\a", ""}}}
+	if l, err := Inspect(evil.Append(im.ELF)); err != nil || strings.ContainsAny(l.String(), "\x1b\a") {
+		t.Errorf("names reach the terminal raw (%v)", err)
+	}
+	for name, bad := range map[string][]byte{
+		"cut off": file[:len(file)-1], "longer": append(bytes.Clone(file), 0), "no length": append(bytes.Clone(im.ELF), namesMagic...),
+		"no names": append(append(bytes.Clone(im.ELF), namesMagic...), 0, 0, 0, 0), "fields": append(append(bytes.Clone(im.ELF), namesMagic...), 3, 0, 0, 0, '0', 0, 'x'),
+	} {
+		if _, err := Inspect(bad); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
 	}
 }
 

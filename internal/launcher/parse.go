@@ -21,6 +21,7 @@ type parsed struct {
 	textAt  int
 	rwFile  int
 	rwSize  int
+	names   *Names // nil: the file has none
 	measures
 }
 
@@ -33,6 +34,7 @@ type operation struct {
 	onErrno uint16
 	onErr   uint16
 	onOK    uint16
+	step    uint32
 	args    [opMaxArgs]uint64
 }
 
@@ -64,6 +66,15 @@ func parse(elf []byte) (*parsed, error) {
 		return nil, ErrImageVersion
 	}
 	le := binary.LittleEndian
+	// The first segment is the whole image; only names may follow it in the file.
+	if size, ok := within(le.Uint64(elf[elfHeaderSize+32:]), len(elf)); ok && size >= offsetData && size < len(elf) {
+		var err error
+		if p.names, err = parseNames(elf[size:]); err != nil {
+			return nil, err
+		}
+		elf = elf[:size]
+		p.elf = elf
+	}
 	machine := le.Uint16(elf[18:])
 	switch machine {
 	case emX8664:
@@ -145,6 +156,7 @@ func (p *parsed) parseOps(entry, onFatal uint64) error {
 func (o *operation) decode(b []byte) {
 	le := binary.LittleEndian
 	o.number, o.slots, o.dst = le.Uint16(b), b[2], b[3]
+	o.step = le.Uint32(b[12:])
 	o.errno, o.onErrno, o.onErr, o.onOK = le.Uint16(b[4:]), le.Uint16(b[6:]), le.Uint16(b[8:]), le.Uint16(b[10:])
 	for n := range o.args {
 		o.args[n] = le.Uint64(b[opArgsAt+8*n:])

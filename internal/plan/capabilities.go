@@ -109,6 +109,9 @@ func capData(keep, inheritable uint64) *Data {
 	return d
 }
 
+// CapabilityText is a set of capabilities by their names.
+func CapabilityText(set uint64) string { return capText(set) }
+
 func capText(set uint64) string {
 	if set == 0 {
 		return "0"

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/seccomp"
@@ -48,7 +49,7 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return im.ELF, pl, nil
+	return launcher.NamesOf(pl).Append(im.ELF), pl, nil
 }
 
 // unlimited tells which limits an executable goes without, or may have to: those
