@@ -44,6 +44,9 @@ func parseMounts(text string) []Hierarchy {
 		point, tail := cutField(tail)
 		options, _ := cutField(tail)
 		h := Hierarchy{Version: 2, Mount: unescape(point), root: unescape(root), id: id, ReadOnly: hasOption(options, "ro")}
+		if !strings.HasPrefix(h.Mount, "/") {
+			continue // no line of the kernel's
+		}
 		_, super := cutField(rest)
 		super = strings.TrimSuffix(super, "\n")
 		h.ReadOnly = h.ReadOnly || hasOption(super, "ro")

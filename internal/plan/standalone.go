@@ -32,7 +32,7 @@ type InPlace struct {
 }
 
 // ExplainVariable tells the program at ExeFD what to explain, as
-// "OPERATION:ERRNO:EXITCODE". OPERATION is the image's; 0:0 when none failed.
+// "OPERATION:ERRNO:EXITCODE:PID". OPERATION is the image's; 0:0 when none failed.
 const ExplainVariable = "CLOCHE_EXPLAIN"
 
 // Descriptors of a standalone image. The launcher closes all but 0, 1 and 2 at
