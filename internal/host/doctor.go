@@ -43,6 +43,7 @@ type doctor struct {
 	around surroundings
 	rows   []Row
 	users  bool // user namespaces work
+	mount  bool // mounts work in a namespace
 }
 
 func (d *doctor) add(r Row) { d.rows = append(d.rows, r) }
@@ -111,12 +112,14 @@ func (d *doctor) namespaces() {
 
 func (d *doctor) whyNoNamespace(r result, limit, config string) (cause, remedy string) {
 	switch e := r.errno(); {
-	case sysctlIs(limit, 0) || e == unix.ENOSPC:
+	case sysctlIs(limit, 0):
+		return limit + " allows no more of them", "as root: raise it with sysctl -w " + limit + "=15000"
+	case !d.users && d.flags != 0: // whatever the errno is: it is that one's
+		return "they need a user namespace, or root", "see user namespaces"
+	case e == unix.ENOSPC:
 		return limit + " allows no more of them", "as root: raise it with sysctl -w " + limit + "=15000"
 	case e == unix.EINVAL:
 		return "this kernel is built without them (" + config + ")", "use a kernel that has them"
-	case !d.users && d.flags != 0:
-		return "they need a user namespace, or root", "see user namespaces"
 	default:
 		return d.around.whyNoUserNamespace(e, r.err.op, true)
 	}
@@ -126,6 +129,7 @@ func (d *doctor) mounts() {
 	const group, name = "mounts", "mounts by file descriptor"
 	api := d.facts.MountAPI
 	r := d.in(unix.CLONE_NEWNS, "mount")
+	d.mount = r.err == nil
 	switch {
 	case r.err == nil && !api.MountSetattr:
 		d.add(limited(group, name, "open_tree, move_mount; without mount_setattr", "there is no system call mount_setattr here: the kernel is older than 5.12, or a filter hides it. Instead every mount below a bind is restricted on its own, by mount(2)", "nothing has to be done; from Linux 5.12 on it is one call for a whole tree").required())
@@ -140,8 +144,8 @@ func (d *doctor) mounts() {
 		d.add(missing(group, name, cause, remedy).required())
 	}
 	d.mountProc()
-	d.dependent(group, "overlay file systems", "overlay", "this kernel lets no user namespace mount an overlay (Linux 5.11), or has none (CONFIG_OVERLAY_FS)", "load the module overlay as root, use Linux 5.11 or later, or run as root")
-	d.dependent(group, "mounts with mapped ids", "idmap", "this kernel can't map the ids of a tmpfs in a user namespace (Linux 6.3)", "only policies that show files under other owners need it; use Linux 6.3 or later, or run as root")
+	d.dependent(group, "overlay file systems", "overlay", unix.EPERM, "this kernel lets no user namespace mount an overlay (Linux 5.11)", "use Linux 5.11 or later, or run as root")
+	d.dependent(group, "mounts with mapped ids", "idmap", unix.EINVAL, "this kernel can't map the ids of a tmpfs in a user namespace (Linux 6.3)", "only policies that show files under other owners need it; use Linux 6.3 or later, or run as root")
 }
 
 // mountProc tells a masked /proc from the other causes.
@@ -153,26 +157,87 @@ func (d *doctor) mountProc() {
 		d.add(limited(group, name, "", "this kernel can't show the processes alone (subset=pid, Linux 5.8)", "only policies that ask for it need it; use Linux 5.8 or later").required())
 	case r.err == nil:
 		d.add(ok(group, name, r.detail).required())
-	case r.errno() == unix.EPERM && d.users:
-		d.add(missing(group, name,
-			"this host's own /proc has parts masked or read-only (as in most containers), and the kernel lets nobody make a fuller one than they see",
-			"start the surrounding container with an unmasked /proc (docker run --security-opt systempaths=unconfined, podman run --security-opt unmask=ALL), or share the pid namespace and bind /proc").required())
 	default:
-		d.add(missing(group, name, r.err.op, "see pid namespaces and mounts by file descriptor").required())
+		cause, remedy := d.whyNoProc(r)
+		d.add(missing(group, name, cause, remedy).required())
 	}
 }
 
-// dependent is a row about something that mounts have to work for.
-func (d *doctor) dependent(group, name, probe, cause, remedy string) {
+func (d *doctor) whyNoProc(r result) (cause, remedy string) {
+	if cause, remedy, ok := d.earlier(r, "see pid namespaces"); ok {
+		return cause, remedy
+	}
+	switch e := r.errno(); {
+	case e == unix.EPERM && coveredProc():
+		return "this host's own /proc has parts masked or read-only (as in most containers), and the kernel lets nobody make a fuller one than they see",
+			"start the surrounding container with an unmasked /proc (docker run --security-opt systempaths=unconfined, podman run --security-opt unmask=ALL), or share the pid namespace and bind /proc"
+	case e == unix.EPERM && d.around.filtered:
+		return d.around.whyNoMount(r, 0)
+	case e == unix.EPERM:
+		return "the kernel lets nobody make a fuller /proc than they see, and no mount of it is seen whole here (" + r.err.op + ")",
+			"mount one outside (mount -t proc proc /proc), or share the pid namespace and bind /proc"
+	}
+	return r.err.op + ": " + errnoText(r.errno()), "look for a denial in the kernel's log (dmesg)"
+}
+
+// coveredProc reports whether something is mounted over a part of /proc.
+func coveredProc() bool {
+	b, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], "/proc/") {
+			return true
+		}
+	}
+	return false
+}
+
+// earlier explains a row by one that it builds on: where that does not work, its
+// own probe never came to what the row is about.
+func (d *doctor) earlier(r result, namespaces string) (cause, remedy string, ok bool) {
+	switch {
+	case !d.users && d.flags != 0:
+		return "they need a user namespace, or root", "see user namespaces", true
+	case strings.HasPrefix(r.err.op, "starting a process"):
+		return "the namespaces for it can't be made (" + r.err.op + ")", namespaces, true
+	case !d.mount:
+		return "nothing can be mounted here (" + r.err.op + ")", "see mounts by file descriptor", true
+	}
+	return "", "", false
+}
+
+// secondUserNamespace begins what the probe of mapped ids says when it can't make
+// the namespace whose ids it maps.
+const secondUserNamespace = "a second user namespace"
+
+// dependent is a row about something that mounts have to work for. old is what
+// a kernel that is too old answers.
+func (d *doctor) dependent(group, name, probe string, old unix.Errno, cause, remedy string) {
 	r := d.in(unix.CLONE_NEWNS, probe)
 	if r.err == nil {
 		d.add(ok(group, name, ""))
 		return
 	}
-	if r.errno() == unix.ENODEV {
-		cause, remedy = "this kernel does not have the file system, or its module is not loaded", "as root: modprobe "+probe
+	own := cause + " (" + r.err.op + ")"
+	if c, m, found := d.earlier(r, "see mount namespaces"); found {
+		d.add(missing(group, name, c, m))
+		return
 	}
-	d.add(missing(group, name, cause+" ("+r.err.op+")", remedy))
+	e := r.errno()
+	switch {
+	case e == unix.ENODEV:
+		cause, remedy = "this kernel does not have the file system, or its module is not loaded", "as root: modprobe "+probe
+	case e == unix.ENOSYS:
+		cause, remedy = "there is no such system call here ("+r.err.op+"): the kernel is older, or a filter hides it", "use Linux 5.12 or later; in a container allow the calls"
+	case strings.HasPrefix(r.err.op, secondUserNamespace):
+		cause, remedy = d.around.whyNoUserNamespace(e, r.err.op, false)
+	case e == unix.EPERM && d.around.filtered || (e == unix.EPERM || e == unix.EACCES) && d.around.apparmor != "":
+		cause, remedy = d.around.whyNoMount(r, 0)
+	case e == old:
+		cause = own
+	default:
+		cause, remedy = r.err.op+": "+errnoText(e), "look for a denial in the kernel's log (dmesg)"
+	}
+	d.add(missing(group, name, cause, remedy))
 }
 
 func (d *doctor) modules() {

@@ -141,7 +141,9 @@ func (d *doctor) tun() {
 	case err == nil:
 		unix.Close(fd)
 		d.add(ok(group, name, ""))
-	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
+	case errors.Is(err, unix.EPERM):
+		d.add(missing(group, name, "opening it is refused, whatever its permissions are: by the container's device list, a filter or a security module; no built-in profile needs it", "start the container with --device /dev/net/tun, or Cloche further outside"))
+	case errors.Is(err, unix.EACCES):
 		d.add(missing(group, name, "this user may not open it; no built-in profile needs it", "as root: chmod 0666 /dev/net/tun (it gives no rights by itself)"))
 	default:
 		d.add(missing(group, name, "there is no such device; no built-in profile needs it", "as root: modprobe tun; for a container: --device /dev/net/tun"))

@@ -156,7 +156,7 @@ func probeIDMap() error {
 		Pdeathsig: syscall.SIGKILL,
 	}
 	if err := cmd.Start(); err != nil {
-		return failed("a second user namespace", err)
+		return failed(secondUserNamespace, err)
 	}
 	defer func() { hold.Close(); _ = cmd.Wait() }()
 	userns, err := os.Open("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/ns/user")
