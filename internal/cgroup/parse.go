@@ -141,6 +141,9 @@ func (h *Hierarchy) below(path string) (string, bool) {
 	if strings.HasPrefix(path, "/..") || strings.HasPrefix(h.root, "/..") {
 		return h.Mount, h.root == path
 	}
+	if !strings.HasPrefix(path, "/") {
+		return "", false // no path of the kernel's
+	}
 	rel, ok := path, true
 	if h.root != "/" {
 		if rel, ok = strings.CutPrefix(path, h.root); !ok || rel != "" && rel[0] != '/' {

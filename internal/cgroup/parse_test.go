@@ -137,6 +137,7 @@ func FuzzLayout(f *testing.F) {
 	f.Add("31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/a\n")
 	f.Add("31 23 0:28 / /c rw - cgroup cgroup rw,cpu,cpuacct\n", "1:cpu,cpuacct:/\n")
 	f.Add("0 0 0 0 - cgroup2 0 0\n", "0::0\n")
+	f.Add(" 0  / /0 - cgroup2", "0::0")
 	f.Fuzz(func(t *testing.T, mounts, own string) {
 		l := newLayout(mounts, own)
 		for _, h := range l.Hierarchies {
