@@ -3,7 +3,6 @@ package sandbox_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -101,11 +100,17 @@ func TestConfineNetwork(t *testing.T) {
 	dir := t.TempDir()
 	abstract := fmt.Sprintf("@cloche-test-%d", os.Getpid())
 	for _, name := range []string{dir + "/socket", abstract} {
-		l, err := net.Listen("unix", name)
+		l, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Bind(l, &unix.SockaddrUnix{Name: name})
+		}
+		if err == nil {
+			err = unix.Listen(l, 4096) // nobody accepts
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer unix.Close(l)
 	}
 	for _, flags := range [][]string{nil, {"net private"}, {"seccomp none"}} {
 		confined{flags: flags}.gives(

@@ -3,7 +3,6 @@ package sandbox_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -180,11 +179,7 @@ func try(line string) string {
 	case "vsock":
 		return socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0)
 	case "listen":
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err == nil {
-			l.Close()
-		}
-		return word(err)
+		return word(listenTCP())
 	case "shm":
 		id, err := unix.SysvShmGet(unix.IPC_PRIVATE, 4096, 0o600)
 		if err == nil {
@@ -277,4 +272,22 @@ func put(t *testing.T, names ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// listenTCP is net.Listen, which tries MPTCP first. Package net itself would make a
+// test that is built with a C compiler at hand use cgo, and such a program can't act
+// on all of its threads.
+func listenTCP() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_MPTCP)
+	if err != nil {
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return err
+	}
+	return unix.Listen(fd, 1)
 }
