@@ -174,27 +174,6 @@ func validateLimits(p *Policy) error {
 	return nil
 }
 
-// has reports whether the limit with this name was asked for.
-func (l *Limits) has(name string) bool {
-	switch name {
-	case "memory":
-		return l.Memory != 0
-	case "swap":
-		return l.Swap != nil
-	case "cpus":
-		return l.CPUs != 0
-	case "cpu-weight":
-		return l.CPUWeight != 0
-	case "pids":
-		return l.Pids != 0
-	case "io":
-		return len(l.IO) > 0
-	case "cpuset":
-		return l.Cpuset != ""
-	}
-	return false
-}
-
 func validateEnv(p *Policy) error {
 	for _, name := range p.Env.Keep {
 		if err := checkKeep(name); err != nil {

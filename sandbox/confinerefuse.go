@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
@@ -71,21 +70,9 @@ func (c *confinement) refuse() error {
 
 // refuseLimits refuses limits that need a cgroup and are not where-available.
 func (c *confinement) refuseLimits() error {
-	l := &c.p.Limits
-	for _, r := range [...]struct {
-		name string
-		set  bool
-	}{
-		{"memory", l.Memory != 0},
-		{"swap", l.Swap != nil},
-		{"cpus", l.CPUs != 0},
-		{"cpu-weight", l.CPUWeight != 0},
-		{"pids", l.Pids != 0},
-		{"io", len(l.IO) > 0},
-		{"cpuset", l.Cpuset != ""},
-	} {
-		if r.set && !slices.Contains(l.WhereAvailable, r.name) {
-			return fmt.Errorf("%s: Confine makes no cgroup, so nothing would hold the limit; name it in limits.where-available if it may be left out, or run a child with sandbox.Command", c.setting("limits."+r.name))
+	for _, name := range c.p.Limits.Set() {
+		if !c.p.Limits.MayMiss(name) {
+			return fmt.Errorf("%s: Confine makes no cgroup, so nothing would hold the limit; name it in limits.where-available if it may be left out, or run a child with sandbox.Command", c.setting("limits."+name))
 		}
 	}
 	return nil

@@ -114,11 +114,6 @@ type Pressure struct {
 	Full time.Duration // all tasks that could run waited
 }
 
-// Needed reports whether any limit asks for a cgroup.
-func Needed(l policy.Limits) bool {
-	return l.Memory != 0 || l.Swap != nil || l.CPUs != 0 || l.CPUWeight != 0 || l.Pids != 0 || len(l.IO) != 0 || l.Cpuset != ""
-}
-
 // needs are the controllers that limits and options use.
 func needs(l *policy.Limits, o Options) set {
 	var s set

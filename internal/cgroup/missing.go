@@ -12,30 +12,12 @@ import (
 // this process can't have enforced. Check says why.
 func (l *Layout) Missing(lim policy.Limits) []string {
 	var missing []string
-	for _, name := range limitNames(&lim) {
+	for _, name := range lim.Set() {
 		if l.Check(name, &lim) != nil {
 			missing = append(missing, name)
 		}
 	}
 	return missing
-}
-
-// limitNames are the names that policy.Limits.WhereAvailable uses.
-func limitNames(lim *policy.Limits) []string {
-	var names []string
-	add := func(on bool, name string) {
-		if on {
-			names = append(names, name)
-		}
-	}
-	add(lim.Memory != 0, "memory")
-	add(lim.Swap != nil, "swap")
-	add(lim.CPUs != 0, "cpus")
-	add(lim.CPUWeight != 0, "cpu-weight")
-	add(lim.Pids != 0, "pids")
-	add(len(lim.IO) != 0, "io")
-	add(lim.Cpuset != "", "cpuset")
-	return names
 }
 
 // Check reports, by an *Unavailable, that one limit can't be enforced, where

@@ -112,7 +112,7 @@ func TestThisKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, lim := range []policy.Limits{{CPUs: 1}, {CPUWeight: 50}} {
-		name := limitNames(&lim)[0]
+		name := lim.Set()[0]
 		if err := l.Check(name, &lim); err != nil {
 			t.Logf("%v", err)
 			continue

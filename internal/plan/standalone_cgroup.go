@@ -2,7 +2,6 @@ package plan
 
 import (
 	"math"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -80,7 +79,7 @@ func cgroupOptional(p *policy.Policy) bool {
 		return false
 	}
 	for _, f := range cgroupFiles(p) {
-		if !slices.Contains(p.Limits.WhereAvailable, f.limit) {
+		if !p.Limits.MayMiss(f.limit) {
 			return false
 		}
 	}
@@ -164,7 +163,7 @@ func (b *builder) cgroupLimit(f cgroupFile, fd Var) {
 		return b.op(SysOpenat, Slot(b.group), b.str(file), Flags(cWronly, cCloexec), Num(0)).to(fd)
 	}
 	absent := func(o opRef) {
-		if slices.Contains(p.Limits.WhereAvailable, f.limit) {
+		if p.Limits.MayMiss(f.limit) {
 			o.on(int(unix.ENOENT), done)
 		}
 	}

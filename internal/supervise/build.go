@@ -1,10 +1,8 @@
 package supervise
 
 import (
-	"slices"
 	"strings"
 
-	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/plan"
@@ -57,14 +55,8 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 // names no cgroup to make one in. "" if there are none.
 func unlimited(p *policy.Policy) string {
 	var names []string
-	for _, name := range policy.LimitNames() {
-		only := p.Limits
-		for _, other := range policy.LimitNames() {
-			if other != name {
-				drop(&only, other)
-			}
-		}
-		if !cgroup.Needed(only) || p.Limits.Parent != "" && !slices.Contains(p.Limits.WhereAvailable, name) {
+	for _, name := range p.Limits.Set() {
+		if p.Limits.Parent != "" && !p.Limits.MayMiss(name) {
 			continue
 		}
 		name = "limits." + name

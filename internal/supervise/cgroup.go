@@ -2,7 +2,6 @@ package supervise
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/plan"
@@ -13,7 +12,7 @@ import (
 // be enforced is refused, unless the policy itself says where-available: then a
 // note tells that it was left out. With create false nothing is made.
 func makeCgroup(spec *Spec, create bool) (*cgroup.Group, []string, error) {
-	if !cgroup.Needed(spec.Policy.Limits) && spec.Policy.Time.CPU == 0 {
+	if len(spec.Policy.Limits.Set()) == 0 && spec.Policy.Time.CPU == 0 {
 		return nil, nil, nil
 	}
 	layout, err := cgroup.Detect()
@@ -43,7 +42,7 @@ func (l *limiter) group(name string, create bool) (*cgroup.Group, error) {
 		}
 	}
 	o := cgroup.Options{CPUTime: l.policy.Time.CPU > 0, NoInit: !l.policy.Init, DryRun: !create}
-	for cgroup.Needed(l.limits) || o.CPUTime {
+	for len(l.limits.Set()) > 0 || o.CPUTime {
 		g, err := l.layout.Create(name, l.limits, o)
 		if err == nil {
 			l.notes = append(l.notes, g.Notes...)
@@ -69,7 +68,7 @@ func (l *limiter) group(name string, create bool) (*cgroup.Group, error) {
 
 // leaveOut goes on without a limit that can't be had, where the policy says so.
 func (l *limiter) leaveOut(name string, why error) error {
-	if !slices.Contains(l.limits.WhereAvailable, name) {
+	if !l.limits.MayMiss(name) {
 		return l.refuse("limits."+name, why)
 	}
 	cause := why.Error()
@@ -78,7 +77,7 @@ func (l *limiter) leaveOut(name string, why error) error {
 		cause = u.Cause
 	}
 	l.notes = append(l.notes, "limits."+name+": "+cause+"; the policy says where-available: not limited")
-	drop(&l.limits, name)
+	l.limits.Drop(name)
 	return nil
 }
 
@@ -102,24 +101,4 @@ func (l *limiter) refuse(setting string, why error) error {
 	}
 	e.Why, e.Fix = u.Cause, u.Remedy
 	return &LimitError{Refused: e, Cause: u}
-}
-
-// drop takes one limit out; those of the same controller stay.
-func drop(l *policy.Limits, name string) {
-	switch name {
-	case "memory":
-		l.Memory = 0
-	case "swap":
-		l.Swap = nil
-	case "cpus":
-		l.CPUs = 0
-	case "cpu-weight":
-		l.CPUWeight = 0
-	case "pids":
-		l.Pids = 0
-	case "io":
-		l.IO = nil
-	case "cpuset":
-		l.Cpuset = ""
-	}
 }

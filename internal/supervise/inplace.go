@@ -22,9 +22,9 @@ const ExplainVariable = plan.ExplainVariable
 // sandbox: no terminal, no meter, no clock, no reading of what was used.
 func CanBecome(spec *Spec) bool {
 	p := spec.Policy
-	l := &p.Limits
-	onlyPids := l.Memory == 0 && l.Swap == nil && l.CPUs == 0 && l.CPUWeight == 0 && len(l.IO) == 0 && l.Cpuset == ""
-	return spec.Terminal == [3]bool{} && p.Output == 0 && p.Time == (policy.TimeLimits{}) && onlyPids &&
+	others := p.Limits // than of processes, which nobody has to watch
+	others.Drop("pids")
+	return spec.Terminal == [3]bool{} && p.Output == 0 && p.Time == (policy.TimeLimits{}) && len(others.Set()) == 0 &&
 		p.User.Mode != policy.UserRanges && len(spec.ExtraFiles) == 0 && p.Unshare.PID
 }
 
