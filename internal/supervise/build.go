@@ -18,10 +18,7 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 		return nil, nil, err
 	}
 	p := spec.Policy
-	facts.Stat(plan.SourcePaths(p)...)
-	look, resolve := plan.TargetPaths(p, facts)
-	facts.Stat(resolve...)
-	facts.Look(look...)
+	statPaths(&facts, p)
 	// Whoever runs it may have fewer privileges than its maker.
 	facts.CapEff = 0
 	in := plan.Input{

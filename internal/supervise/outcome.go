@@ -48,10 +48,7 @@ func (p *Process) outcome() (*Outcome, error) {
 	if p.output != nil {
 		o.Output = p.output.total()
 	}
-	p.status.Close()
-	if p.control != nil {
-		p.control.Close()
-	}
+	p.closePipes()
 	switch {
 	case p.failure != nil:
 		o.Reason = Setup

@@ -128,10 +128,7 @@ func (pr *Prepared) lookAround() error {
 	if p.Landlock == policy.LandlockRequire && facts.LandlockABI == 0 {
 		return &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock.mode"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
 	}
-	facts.Stat(plan.SourcePaths(p)...)
-	look, resolve := plan.TargetPaths(p, facts)
-	facts.Stat(resolve...)
-	facts.Look(look...)
+	statPaths(&facts, p)
 
 	in := plan.Input{Policy: p, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
 	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
@@ -140,6 +137,14 @@ func (pr *Prepared) lookAround() error {
 	in.InitFilter = seccomp.InitProgram(facts.GOARCH)
 	pr.input = in
 	return nil
+}
+
+// statPaths finds out what is at the paths that a policy names.
+func statPaths(facts *host.Facts, p *policy.Policy) {
+	facts.Stat(plan.SourcePaths(p)...)
+	look, resolve := plan.TargetPaths(p, *facts)
+	facts.Stat(resolve...)
+	facts.Look(look...)
 }
 
 // filterOf is the compiled seccomp filter of a policy.
@@ -196,14 +201,14 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("status pipe: %w", err)
 	}
-	defer w.Close()
 	p.status = status
 	files, done, err := pr.files(p, w, memfd)
 	if err != nil {
-		status.Close()
+		done()
+		w.Close()
+		p.closePipes()
 		return nil, err
 	}
-	defer done()
 
 	attr := &syscall.ProcAttr{Env: spec.Env, Files: files}
 	path := "/proc/self/fd/" + strconv.Itoa(len(files)-1)
@@ -214,17 +219,18 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	} else {
 		onStarter(fork)
 	}
+	done() // at once: an end that is held here never comes to its end of file
+	w.Close()
 	if err != nil {
-		status.Close()
+		p.closePipes()
 		return nil, startError(err, spec)
 	}
-	w.Close()
 	if p.output != nil {
 		p.output.started()
 	}
 	p.watch(ctx)
 	if p.control != nil && pr.input.HasTerminal() {
-		go p.receiveTerminal()
+		p.watchers.Go(p.receiveTerminal)
 	}
 	err = p.await()
 	// The launcher was only there to make pid 1.
@@ -234,10 +240,18 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 		}
 	}
 	if err != nil {
-		p.status.Close()
+		p.closePipes()
 		return nil, err
 	}
 	return p, nil
+}
+
+// closePipes closes what the image and its supervisor talked over.
+func (p *Process) closePipes() {
+	p.status.Close()
+	if p.control != nil {
+		p.control.Close()
+	}
 }
 
 // startError explains why the image could not even be executed.

@@ -70,7 +70,9 @@ type Process struct {
 	limit  string
 
 	launcher int
+	mapless  bool // pid 1 waits for its id maps
 	ready    bool
+	running  bool
 	exited   bool
 	wstatus  syscall.WaitStatus
 	rusage   syscall.Rusage
@@ -99,7 +101,10 @@ func Start(ctx context.Context, spec *Spec) (*Process, error) {
 	return p, nil
 }
 
-// await reads records until the command runs or can't.
+// await reads records until the command runs or can't. Two processes write them,
+// so pid 1's may come before the launcher's, which tells its pid: nothing is
+// decided before that is known, or nobody would reap it or signal it. (A launcher
+// that fails never tells one; the end of the file does.)
 func (p *Process) await() error {
 	for {
 		r, err := readRecord(p.status)
@@ -108,10 +113,11 @@ func (p *Process) await() error {
 		}
 		p.note(r)
 		switch {
+		case p.init == 0:
 		case p.failure != nil:
 			p.finish()
 			return p.failure
-		case p.exited || r.kind == plan.RecordStarted || (p.ready && !p.spec.Policy.Init):
+		case p.exited || p.running || (p.ready && !p.spec.Policy.Init):
 			return nil
 		}
 	}
@@ -127,15 +133,18 @@ func (p *Process) note(r record) {
 			_ = syscall.Kill(p.init, syscall.SIGKILL)
 		}
 		p.mu.Unlock()
+		p.mapIDs()
 	case plan.RecordReady:
 		p.ready = true
+	case plan.RecordStarted:
+		p.running = true
 	case plan.RecordFailed:
 		i := -1
 		if int(r.a) < len(p.index) {
 			i = p.index[r.a]
 		}
 		f := p.plan.Explain(i, syscall.Errno(r.b))
-		p.failure = &SetupError{Failure: f, Err: f}
+		p.fail(&SetupError{Failure: f, Err: f})
 	case plan.RecordExited:
 		p.exited, p.wstatus = true, syscall.WaitStatus(r.a)
 	case plan.RecordStopped:
@@ -143,10 +152,27 @@ func (p *Process) note(r record) {
 			p.spec.OnStopped(p, syscall.WaitStatus(r.a).StopSignal())
 		}
 	case plan.RecordIDMaps:
-		if err := p.writeIDMaps(); err != nil {
-			p.failure = &SetupError{Err: err}
-			p.kill(Setup, "")
-		}
+		p.mapless = true
+		p.mapIDs()
+	}
+}
+
+// fail keeps the first failure: what comes after it follows from it.
+func (p *Process) fail(e *SetupError) {
+	if p.failure == nil {
+		p.failure = e
+	}
+}
+
+// mapIDs has pid 1's id maps written once it waits for them and its pid is known.
+func (p *Process) mapIDs() {
+	if !p.mapless || p.init == 0 {
+		return
+	}
+	p.mapless = false
+	if err := p.writeIDMaps(); err != nil {
+		p.fail(&SetupError{Err: err})
+		p.kill(Setup, "")
 	}
 }
 
