@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/cloche-sandbox/cloche/policy"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestNamespaces compares every namespace inside with the one outside.
@@ -194,7 +196,7 @@ func TestNetwork(t *testing.T) {
 	if got := output(t, defaults(t), "sh", "-c", "cat /proc/net/dev | tail -n +3 | cut -d: -f1; cat /proc/net/route /proc/net/fib_trie 2>/dev/null | grep -c 127 || true"); !strings.Contains(got, "lo") || strings.Contains(got, "eth") {
 		t.Errorf("none: %q", got)
 	}
-	needs(t, "python3")
+	needs.Programs(t, "python3")
 	script := "import socket; s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname()); print('up')"
 	if got := output(t, with(t, defaults(t), "net", "private"), "/usr/bin/python3", "-c", script); got != "up\n" {
 		t.Errorf("private: %q", got)

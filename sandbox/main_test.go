@@ -105,26 +105,6 @@ func copyExecutable(from, to string) error {
 	return err
 }
 
-// skip skips a test for what is missing; where everything is required of this
-// machine it fails.
-func skip(t testing.TB, missing string) {
-	t.Helper()
-	if os.Getenv("CLOCHE_REQUIRE") == "all" {
-		t.Fatalf("%s, and CLOCHE_REQUIRE=all", missing)
-	}
-	t.Skip(missing)
-}
-
-// needs skips a test whose program is not installed.
-func needs(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			skip(t, p+" is not installed")
-		}
-	}
-}
-
 // defaults is the default profile, in a directory of the test's own.
 func defaults(t testing.TB) *policy.Policy {
 	t.Helper()

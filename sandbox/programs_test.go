@@ -9,6 +9,8 @@ import (
 
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // builds is the build profile: the working directory is writable.
@@ -20,7 +22,7 @@ func builds(t testing.TB) *policy.Policy {
 
 // TestPython runs an interpreter that uses processes, threads and a data base.
 func TestPython(t *testing.T) {
-	needs(t, "python3")
+	needs.Programs(t, "python3")
 	script := `
 import os, threading, subprocess, multiprocessing, tempfile, hashlib, random
 t = [threading.Thread(target=lambda: hashlib.sha256(b"x" * 100000).digest()) for _ in range(8)]
@@ -41,7 +43,7 @@ print("done")
 // share memory and descriptors, each has its own id and registers, the libc's
 // setuid and exit act on all of them.
 func TestPthreads(t *testing.T) {
-	needs(t, "gcc")
+	needs.Programs(t, "gcc")
 	dir := t.TempDir()
 	source := `
 #define _GNU_SOURCE
@@ -85,7 +87,7 @@ int main(void) {
 
 // TestGit makes a repository and a commit inside.
 func TestGit(t *testing.T) {
-	needs(t, "git")
+	needs.Programs(t, "git")
 	dir := t.TempDir()
 	c := sandbox.Command(context.Background(), builds(t), "sh", "-ec", `
 git init -q .
@@ -108,7 +110,7 @@ cat copy/file`)
 // TestDoubleFork: a daemon that left its parents ends with the sandbox, and its
 // zombies are reaped while it lasts.
 func TestDoubleFork(t *testing.T) {
-	needs(t, "python3")
+	needs.Programs(t, "python3")
 	script := `
 import os, time, sys
 for i in range(20):

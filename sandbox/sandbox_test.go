@@ -14,6 +14,8 @@ import (
 
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 func TestOutput(t *testing.T) {
@@ -168,7 +170,7 @@ func TestCPUTime(t *testing.T) {
 }
 
 func TestMemoryLimit(t *testing.T) {
-	needs(t, "python3")
+	needs.Programs(t, "python3")
 	p := limited(t, defaults(t), "memory", "64M")
 	c := sandbox.Command(context.Background(), p, "/usr/bin/python3", "-c", "x = bytearray(500 << 20)")
 	c.Run()

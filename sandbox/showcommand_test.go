@@ -11,13 +11,15 @@ import (
 
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestShowCommand: the judge profile shows a program that was just compiled, and
 // nothing else of the directory that it is in. An ordinary user may have no
 // cgroup here, so the profile without its limits is tried too.
 func TestShowCommand(t *testing.T) {
-	needs(t, "gcc")
+	needs.Programs(t, "gcc")
 	dir := t.TempDir()
 	source := `
 #include <stdio.h>

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // undo is a command that tries to undo the mounts of its sandbox. It prints a
@@ -130,9 +131,7 @@ func TestCapabilitiesUndo(t *testing.T) {
 			command := []string{exe}
 			if c.wrap != "" {
 				command = append(strings.Fields(c.wrap), exe)
-				if _, err := exec.LookPath(command[0]); err != nil {
-					t.Skip("needs unshare(1)")
-				}
+				needs.Programs(t, command[0])
 			}
 			shown := filepath.Join(dir, "shown")
 			flags := []string{"read", exe, "read", shown, "hide", filepath.Join(shown, "hidden"), "cwd", "/", "env", role + "=undo", "env", "UNDO=" + shown}

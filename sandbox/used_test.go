@@ -8,6 +8,8 @@ import (
 
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // busy takes 64 MiB in a grandchild of pid 1 and calculates for ever.
@@ -19,7 +21,7 @@ while True: pass' & wait`
 // TestUsedWhenKilled: nobody waits for the processes of a sandbox that is
 // killed as a whole, and no cgroup counts.
 func TestUsedWhenKilled(t *testing.T) {
-	needs(t, "python3")
+	needs.Programs(t, "python3")
 	uncounted := func() *policy.Policy {
 		p := defaults(t)
 		p.Limits = policy.Limits{}

@@ -10,7 +10,9 @@ import (
 // layers are the packages from the bottom to the top, docs/design.md section 4. A
 // package may import those of the layers below its own.
 var layers = [][]string{
-	{"policy", "seccomp", "internal/host"},
+	{"seccomp", "internal/host", "internal/needs"},
+	{"seccomp/profile"},
+	{"policy"},
 	{"policy/internal/genbuiltin", "seccomp/internal/genfilters", "seccomp/internal/gentables"},
 	{"internal/cgroup", "internal/program"},
 	{"internal/cgroup/systemd", "internal/plan"},
@@ -28,11 +30,13 @@ var users = []string{"attack", "bench", "internal/checks"}
 // leaves may import less than their layer would let them: host and cgroup are
 // of use without a plan, and plan and launcher decide without looking.
 var leaves = map[string][]string{
-	"policy":                  {},
+	"internal/needs":          {},
+	"policy":                  {"seccomp", "seccomp/profile"},
 	"seccomp":                 {},
 	"internal/host":           {},
 	"internal/cgroup":         {"policy"},
 	"internal/program":        {"policy"},
+	"seccomp/profile":         {"seccomp"},
 	"internal/plan":           {"policy", "seccomp", "internal/host"},
 	"internal/launcher":       {"policy", "seccomp", "internal/host", "internal/plan"},
 	"internal/cgroup/systemd": {"policy", "internal/cgroup", "internal/host"},

@@ -140,13 +140,3 @@ func cloche(args ...string) *exec.Cmd {
 	cmd.Args = append([]string{"cloche"}, args...)
 	return cmd
 }
-
-// skip skips a test for what is missing; where everything is required of this
-// machine it fails.
-func skip(t testing.TB, missing string) {
-	t.Helper()
-	if os.Getenv("CLOCHE_REQUIRE") == "all" {
-		t.Fatalf("%s, and CLOCHE_REQUIRE=all", missing)
-	}
-	t.Skip(missing)
-}

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // works runs a sandbox with flags and reports whether that is possible here, and
@@ -25,7 +27,7 @@ var sandboxWorks = sync.OnceValues(func() (bool, string) { return works() })
 func requireSandbox(t testing.TB) {
 	t.Helper()
 	if ok, why := sandboxWorks(); !ok {
-		skip(t, "no sandbox can be made here: "+why)
+		needs.Skip(t, "no sandbox can be made here: "+why)
 	}
 }
 

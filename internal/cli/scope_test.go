@@ -14,6 +14,8 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // nobody is a user that a message bus can look up.
@@ -77,7 +79,7 @@ func (m *manager) serve(t *testing.T, runtimeDir string) {
 	t.Helper()
 	daemon, err := exec.LookPath("dbus-daemon")
 	if err != nil {
-		skip(t, "dbus-daemon, of the package dbus, is not installed")
+		needs.Skip(t, "dbus-daemon, of the package dbus, is not installed")
 	}
 	// The manager is root and its caller is not; a user's own bus is for one user.
 	const config = `<busconfig><type>session</type><auth>EXTERNAL</auth><listen>%s</listen><policy context="default">
@@ -149,7 +151,7 @@ func TestScope(t *testing.T) {
 	}
 	for _, program := range []string{"unshare", "setpriv", "bash", "go"} {
 		if _, err := exec.LookPath(program); err != nil {
-			skip(t, program+" is not installed")
+			needs.Skip(t, program+" is not installed")
 		}
 	}
 	l, err := cgroup.Detect()

@@ -13,6 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // patience is how long a terminal may stay silent.
@@ -32,7 +34,7 @@ func newTTY(t *testing.T) *tty {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
-		skip(t, "needs /dev/ptmx: "+err.Error())
+		needs.Skip(t, "needs /dev/ptmx: "+err.Error())
 	}
 	y := &tty{t: t, master: os.NewFile(uintptr(fd), "/dev/ptmx")}
 	t.Cleanup(func() { y.master.Close() })
@@ -45,7 +47,7 @@ func newTTY(t *testing.T) *tty {
 	}
 	// It stays open here, so that a reader of master never finds nobody.
 	if y.slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
-		skip(t, "needs devpts on /dev/pts: "+err.Error())
+		needs.Skip(t, "needs devpts on /dev/pts: "+err.Error())
 	}
 	t.Cleanup(func() { y.slave.Close() })
 	y.resize(21, 77)
@@ -175,7 +177,7 @@ func jobControl(t *testing.T) {
 	for _, shell := range shells {
 		t.Run(shell.name, func(t *testing.T) {
 			if _, err := exec.LookPath(shell.args[0]); err != nil {
-				skip(t, "needs "+shell.args[0])
+				needs.Skip(t, "needs "+shell.args[0])
 			}
 			y := newTTY(t)
 			cmd := y.start(append([]string{"--env", "PS1=" + prompt, "--"}, shell.args...)...)

@@ -20,17 +20,15 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // bus starts a message bus and returns its socket.
 func bus(t *testing.T) string {
 	t.Helper()
-	exe, err := exec.LookPath("dbus-daemon")
-	if err != nil {
-		t.Skip("needs dbus-daemon, of the package dbus")
-	}
+	needs.Programs(t, "dbus-daemon")
 	socket := path.Join(t.TempDir(), "bus")
-	cmd := exec.Command(exe, "--session", "--nofork", "--nopidfile", "--address=unix:path="+socket, "--print-address=1")
+	cmd := exec.Command("dbus-daemon", "--session", "--nofork", "--nopidfile", "--address=unix:path="+socket, "--print-address=1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
