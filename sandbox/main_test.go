@@ -3,21 +3,14 @@ package sandbox_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
-
-// ordinaryUser is an id that no machine gives to anybody.
-const ordinaryUser = 61358
 
 // helpers are what the test binary does when it is started as something else
 // than a test, by the value of the variable role.
@@ -34,7 +27,7 @@ func TestMain(m *testing.M) {
 	}
 	code := inOwnTemp(m.Run)
 	if code == 0 && os.Geteuid() == 0 {
-		code = asUser()
+		code = needs.OrdinaryUser()
 	}
 	os.Exit(code)
 }
@@ -50,59 +43,6 @@ func inOwnTemp(run func() int) int {
 	defer os.RemoveAll(dir)
 	os.Setenv("TMPDIR", dir)
 	return run()
-}
-
-func asUser() int {
-	dir, err := os.MkdirTemp("/tmp", "cloche-sandbox-user-")
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	exe := filepath.Join(dir, "sandbox.test")
-	home := filepath.Join(dir, "home")
-	if err := copyExecutable("/proc/self/exe", exe); err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	for _, err := range []error{os.Chmod(dir, 0o755), os.Mkdir(home, 0o755), os.Chown(home, ordinaryUser, ordinaryUser)} {
-		if err != nil {
-			fmt.Println(err)
-			return 1
-		}
-	}
-	fmt.Println("--- again as an ordinary user")
-	// Without what names files of the first run's.
-	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool {
-		return strings.HasPrefix(a, "-test.testlogfile") || strings.HasPrefix(a, "-test.coverprofile") || strings.HasPrefix(a, "-test.gocoverdir")
-	})
-	cmd := exec.Command(exe, args...)
-	cmd.Dir = home
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: ordinaryUser, Gid: ordinaryUser}}
-	cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "PATH=/usr/local/bin:/usr/bin:/bin", "CLOCHE_REQUIRE=" + os.Getenv("CLOCHE_REQUIRE")}
-	if err := cmd.Run(); err != nil {
-		fmt.Println("as an ordinary user:", err)
-		return 1
-	}
-	return 0
-}
-
-func copyExecutable(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	return err
 }
 
 // defaults is the default profile, in a directory of the test's own.

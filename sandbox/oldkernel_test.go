@@ -164,8 +164,11 @@ func buildHere(p *policy.Policy, dir string) ([]byte, error) {
 	if err := policy.Expand(p, "/", dir+"/r"); err != nil {
 		return nil, err
 	}
-	built, _, err := supervise.Build(&supervise.Spec{Policy: p, Args: []string{"sh", "-c", attempt, "sh", dir}})
-	return built, err
+	planned, err := supervise.PlanBuild(&supervise.Spec{Policy: p, Args: []string{"sh", "-c", attempt, "sh", dir}})
+	if err != nil {
+		return nil, err
+	}
+	return supervise.Executable(planned)
 }
 
 // inOwnNamespace runs a helper where it can mount, with env.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -47,7 +48,7 @@ func init() {
 			if err := mountTmpfs(dir + "/theirs/closed/m"); err != nil {
 				return err
 			}
-			if err := os.Chown(dir+"/theirs/closed", ordinaryUser, ordinaryUser); err != nil {
+			if err := os.Chown(dir+"/theirs/closed", needs.UID, needs.UID); err != nil {
 				return err
 			}
 			return os.Chmod(dir+"/theirs/closed", 0o700)

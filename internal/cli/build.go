@@ -30,7 +30,11 @@ func build(inv *invocation) error {
 	if err := plan.NeedsSupervisor(p); err != nil {
 		return err
 	}
-	elf, made, err := supervise.Build(&supervise.Spec{Policy: p, Args: inv.args})
+	made, err := supervise.PlanBuild(&supervise.Spec{Policy: p, Args: inv.args})
+	if err != nil {
+		return err
+	}
+	elf, err := supervise.Executable(made)
 	if err != nil {
 		return err
 	}

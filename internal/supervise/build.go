@@ -10,12 +10,12 @@ import (
 	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
-// Build makes an executable of spec: a launcher image that needs no supervisor,
-// and the plan that it carries out, of which the notes say what was left out.
-func Build(spec *Spec) ([]byte, *plan.Plan, error) {
+// PlanBuild plans an executable of spec: a launcher image that needs no
+// supervisor. The notes of the plan say what was left out.
+func PlanBuild(spec *Spec) (*plan.Plan, error) {
 	facts, err := host.Quick()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p := spec.Policy
 	statPaths(&facts, p)
@@ -27,11 +27,11 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 		Standalone: &plan.Standalone{Command: spec.Args},
 	}
 	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	pl, err := plan.Compile(in)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if n := unlimited(p); n != "" {
 		pl.Notes = append(pl.Notes, n)
@@ -40,11 +40,16 @@ func Build(spec *Spec) ([]byte, *plan.Plan, error) {
 		pl.Notes = append(pl.Notes, "terminal: an executable has no terminal of its own; it uses the caller's, in a session of its own")
 	}
 	pl.Notes = append(pl.Notes, p.Notes...)
+	return pl, nil
+}
+
+// Executable is the file that carries out what PlanBuild planned.
+func Executable(pl *plan.Plan) ([]byte, error) {
 	im, err := assemble(pl)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return launcher.NamesOf(pl).Append(im.ELF), pl, nil
+	return launcher.NamesOf(pl).Append(im.ELF), nil
 }
 
 // unlimited tells which limits an executable goes without, or may have to: those

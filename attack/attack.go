@@ -1,0 +1,78 @@
+// Package attack tries the known ways out of a sandbox. `cloche attack` runs them
+// inside the sandbox that its flags describe, against targets that it makes
+// outside. One file holds one attack.
+//
+// An attack names the layers that are meant to stop it, and how each shows that
+// it did. The tests prove both halves of that claim: with all of them out of the
+// way the attack works, and any one of them alone stops it as it says. An attack
+// that would fail in any case proves nothing.
+package attack
+
+// Attack is one known way out.
+type Attack struct {
+	Name      string // what it does, in words joined by hyphens
+	Group     string // what it goes through: a key of Groups
+	Reference string // the man page, CVE or advisory that describes it
+	Tries     string // one line for people
+
+	// Stops are the layers meant to stop it, each by itself.
+	Stops []Stop
+
+	// Outside makes what is attacked, and tells Inside about it by o.Tell. It
+	// may be nil.
+	Outside func(o *Outside) error
+	// Inside is carried out in the sandbox. It returns nil when it got through,
+	// else what stopped it, as Failed or Refused make it.
+	Inside func(in *Inside) error
+	// Escaped looks from outside whether it worked, when Inside returned nil. Nil:
+	// Inside is believed. An attack whose prey is a secret needs none: what
+	// Inside took by in.Take must be the secret.
+	Escaped func(o *Outside) bool
+
+	// Door is what a policy needs so that the attack has something to try, as flags
+	// of `cloche run` without hyphens, where $DIR is the directory outside. The
+	// tests open it in both halves. `cloche attack` does not: where the policy
+	// has no such door, that is what stops the attack.
+	Door []string
+	// Needs names what this kernel or user must have, or returns "".
+	Needs func() string
+}
+
+// Stop is a layer and the sign by which an attack shows that it was this one: the
+// name of an errno, of a signal that ended the attacker, or Unharmed.
+type Stop struct {
+	Layer *Layer
+	Sign  string
+}
+
+// Signs that are no errno.
+const (
+	Unharmed = "unharmed" // it all seemed to work, and what is outside did not notice
+	Hidden   = "hidden"   // what it looks for is not there to be found
+)
+
+// Layer is one of the things that a sandbox is made of.
+type Layer struct {
+	Name string
+	// Off takes it out of a policy: flags of `cloche run` without hyphens.
+	Off []string
+	// Root: only root can do without it.
+	Root bool
+	// Step is the step of a plan that is this layer, for those that no policy can
+	// switch off. Only tests leave it out, from the plan.
+	Step string
+}
+
+// The layers.
+var (
+	PIDNamespace    = &Layer{Name: "pid namespace", Off: []string{"share pid", "write /proc"}}
+	IPCNamespace    = &Layer{Name: "ipc namespace", Off: []string{"share ipc"}}
+	UTSNamespace    = &Layer{Name: "uts namespace", Off: []string{"share uts"}}
+	NetNamespace    = &Layer{Name: "network namespace", Off: []string{"net host"}}
+	UserNamespace   = &Layer{Name: "user namespace", Off: []string{"share user"}, Root: true}
+	CgroupNamespace = &Layer{Name: "cgroup namespace", Off: []string{"share cgroup"}}
+	Root            = &Layer{Name: "root of its own", Off: []string{"write /"}}
+	Seccomp         = &Layer{Name: "seccomp", Off: []string{"seccomp none"}}
+	Landlock        = &Layer{Name: "Landlock", Off: []string{"landlock off"}}
+	Undumpable      = &Layer{Name: "pid 1 is undumpable", Step: "protect pid 1"}
+)

@@ -1,0 +1,25 @@
+package attack
+
+// Groups are what attacks go through, in the order of the report.
+var Groups = []string{
+	"ptrace", "descriptors", "mounts", "namespaces", "credentials", "signals", "seccomp", "limits", "network", "knowledge",
+}
+
+// Corpus is every attack, by group.
+func Corpus() []*Attack { return corpus[:] }
+
+var corpus = [...]*Attack{
+	&processVMRead,
+	&pidOneMemory,
+	&killOutside,
+}
+
+// ByName finds an attack.
+func ByName(name string) (*Attack, bool) {
+	for _, a := range corpus {
+		if a.Name == name {
+			return a, true
+		}
+	}
+	return nil, false
+}

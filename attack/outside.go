@@ -1,0 +1,78 @@
+package attack
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// Outside is the side of an attack that the sandbox must protect.
+type Outside struct {
+	Dir    string // a directory of this attempt's own
+	Secret string // what must not be known inside
+
+	// Files are given to the command as descriptors 3, 4, …
+	Files []*os.File
+
+	told    map[string]string
+	victims []*Victim
+	undo    []func()
+}
+
+// newOutside makes a directory for one attempt.
+func newOutside() (*Outside, error) {
+	dir, err := os.MkdirTemp("", "cloche-attack-")
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return nil, err
+	}
+	// An attacker of the same user could read it: its mode is no layer.
+	return &Outside{Dir: dir, Secret: "secret-" + rand.Text(), told: map[string]string{}}, nil
+}
+
+// Tell tells Inside a value, which it finds by in.Arg.
+func (o *Outside) Tell(name, value string) { o.told[name] = value }
+
+// Defer has f called when the attempt is over.
+func (o *Outside) Defer(f func()) { o.undo = append(o.undo, f) }
+
+// SecretFile makes a file in Dir that holds the secret.
+func (o *Outside) SecretFile(name string) (string, error) {
+	path := filepath.Join(o.Dir, name)
+	return path, os.WriteFile(path, []byte(o.Secret), 0o600)
+}
+
+// Changed reports whether a file made by SecretFile is no longer what it was.
+func (o *Outside) Changed(name string) bool {
+	data, err := os.ReadFile(filepath.Join(o.Dir, name))
+	return err != nil || !bytes.Equal(data, []byte(o.Secret))
+}
+
+// Exists reports whether there is a file of that name in Dir.
+func (o *Outside) Exists(name string) bool {
+	_, err := os.Lstat(filepath.Join(o.Dir, name))
+	return err == nil
+}
+
+// close ends what was started and removes what was made.
+func (o *Outside) close() error {
+	for _, f := range o.undo {
+		f()
+	}
+	for _, v := range o.victims {
+		v.end()
+	}
+	for _, f := range o.Files {
+		f.Close()
+	}
+	if o.Dir == "" {
+		return errors.New("attack: closed twice")
+	}
+	dir := o.Dir
+	o.Dir = ""
+	return os.RemoveAll(dir)
+}

@@ -1,0 +1,240 @@
+package attack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/sandbox"
+	"github.com/cloche-sandbox/cloche/seccomp"
+)
+
+// patience is how long one attempt may take.
+const patience = 20 * time.Second
+
+// Outcome is what became of an attack.
+type Outcome struct {
+	Attack  *Attack `json:"-"`
+	Name    string  `json:"attack"`
+	Group   string  `json:"group"`
+	Tries   string  `json:"tries"`
+	Verdict Verdict `json:"verdict"`
+	Layer   string  `json:"layer,omitempty"` // that stopped it, where its sign tells
+	Sign    string  `json:"sign,omitempty"`
+	Detail  string  `json:"detail,omitempty"`
+}
+
+// Verdict is an outcome in a word.
+type Verdict string
+
+// The verdicts.
+const (
+	Stopped  Verdict = "stopped"
+	Escaped  Verdict = "ESCAPED"
+	NotTried Verdict = "not tried" // Detail says what is missing here
+)
+
+// Box is a place to run the attacker in. It waits for the end.
+type Box interface {
+	Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error)
+}
+
+// Ended is how the attacker's process ended.
+type Ended struct {
+	Signal syscall.Signal // 0: it exited
+	Why    string         // a limit's name, or the sandbox's own words
+}
+
+// Bare is no box at all: the attacker is an ordinary process.
+type Bare struct {
+	// Prefix is a command that runs the attacker, such as another sandbox.
+	Prefix []string
+}
+
+// Run runs the attacker.
+func (b Bare) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
+	argv = append(append([]string{}, b.Prefix...), argv...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdout, cmd.ExtraFiles = stdout, files
+	var words bytes.Buffer
+	cmd.Stderr = &words
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err := cmd.Run()
+	var e *exec.ExitError
+	if !errors.As(err, &e) {
+		return Ended{}, err
+	}
+	ended := Ended{Why: strings.TrimSpace(words.String())}
+	if ws, ok := e.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		ended.Signal = ws.Signal()
+	}
+	return ended, nil
+}
+
+// Sandboxed is a sandbox under a policy.
+type Sandboxed struct{ Policy *policy.Policy }
+
+// Run runs the attacker.
+func (s Sandboxed) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
+	c := sandbox.Command(ctx, s.Policy, argv[0], argv[1:]...)
+	c.Stdout, c.ExtraFiles = stdout, files
+	var words bytes.Buffer
+	c.Stderr = &words
+	err := c.Run()
+	var e *sandbox.ExitError
+	if !errors.As(err, &e) {
+		return Ended{}, err
+	}
+	ended := Ended{Signal: e.Signal, Why: strings.TrimSpace(words.String())}
+	if e.Reason != sandbox.Exited && e.Reason != sandbox.Signaled {
+		ended.Why = string(e.Reason)
+	}
+	return ended, nil
+}
+
+// Under is what becomes of a under p, which is not changed.
+func (a *Attack) Under(ctx context.Context, p *policy.Policy) (Outcome, error) {
+	return a.try(ctx, func(o *Outside) (Box, error) { return boxOf(p, o, nil) }, p)
+}
+
+// boxOf is a sandbox under p with more flags, in which the attacker's own program
+// can be executed.
+func boxOf(p *policy.Policy, o *Outside, flags []string) (Box, error) {
+	q, err := with(p, o, flags)
+	return Sandboxed{q}, err
+}
+
+// with is a copy of p with flags, written without hyphens, and with this program's
+// own file to read.
+func with(p *policy.Policy, o *Outside, flags []string) (*policy.Policy, error) {
+	q := p.Clone()
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range append([]string{"read " + exe}, flags...) {
+		name, value, _ := strings.Cut(f, " ")
+		flag := policy.FlagNamed(name)
+		if flag == nil {
+			return nil, fmt.Errorf("attack: no flag --%s", name)
+		}
+		if err := flag.Apply(q, strings.ReplaceAll(value, "$DIR", o.Dir)); err != nil {
+			return nil, err
+		}
+	}
+	return q, nil
+}
+
+// try makes the outside, runs the inside in a box, and looks what came of it. p is
+// the policy of the box, to tell what its filter says; nil: there is none.
+func (a *Attack) try(ctx context.Context, box func(*Outside) (Box, error), p *policy.Policy) (out Outcome, err error) {
+	out = Outcome{Attack: a, Name: a.Name, Group: a.Group, Tries: a.Tries}
+	if a.Needs != nil {
+		if missing := a.Needs(); missing != "" {
+			out.Verdict, out.Detail = NotTried, missing
+			return out, nil
+		}
+	}
+	o, err := newOutside()
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, o.close()) }()
+	if a.Outside != nil {
+		if err := a.Outside(o); err != nil {
+			return out, fmt.Errorf("attack %s: making its target: %w", a.Name, err)
+		}
+	}
+	b, err := box(o)
+	if err != nil {
+		return out, fmt.Errorf("attack %s: %w", a.Name, err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return out, err
+	}
+	told, err := json.Marshal(o.told)
+	if err != nil {
+		return out, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var stdout bytes.Buffer
+	ended, err := b.Run(ctx, []string{exe, Arg, attackerRole, a.Name, string(told)}, o.Files, &stdout)
+	if err != nil {
+		return out, fmt.Errorf("attack %s: %w", a.Name, err)
+	}
+	a.judge(&out, o, stdout.Bytes(), ended, p)
+	return out, nil
+}
+
+// judge decides what an attempt was.
+func (a *Attack) judge(out *Outcome, o *Outside, stdout []byte, ended Ended, p *policy.Policy) {
+	var r report
+	said := json.Unmarshal(stdout, &r) == nil
+	escaped := r.Through
+	switch {
+	case a.Escaped != nil:
+		escaped = a.Escaped(o)
+	case r.Loot != "":
+		escaped = strings.Contains(r.Loot, o.Secret)
+	}
+	switch {
+	case escaped:
+		out.Verdict, out.Detail = Escaped, a.Tries
+	case said && r.Failure != nil:
+		out.Verdict, out.Sign, out.Detail = Stopped, r.Failure.Sign, r.Failure.Text
+	case said:
+		out.Verdict, out.Sign = Stopped, Unharmed
+	case ended.Signal != 0:
+		out.Verdict, out.Sign, out.Detail = Stopped, unix.SignalName(ended.Signal), ended.Why
+	default:
+		out.Verdict, out.Detail = NotTried, "the attacker did not run: "+ended.Why
+	}
+	if out.Verdict == Stopped {
+		out.Layer = a.layer(out.Sign, r.Failure, p)
+	}
+}
+
+// layer is the one that a sign points to: the filter, if it refuses the deciding
+// call, else the first with that sign.
+func (a *Attack) layer(sign string, f *Failure, p *policy.Policy) string {
+	if p != nil && f != nil && f.Call != nil {
+		if by := filterRefuses(p, *f.Call, sign); by != "" {
+			return by
+		}
+	}
+	for _, s := range a.Stops {
+		if s.Sign == sign && (s.Layer != Seccomp || p == nil) {
+			return s.Layer.Name
+		}
+	}
+	return ""
+}
+
+// filterRefuses names the group of the policy's filter that answers a call with sign.
+func filterRefuses(p *policy.Policy, d seccomp.Data, sign string) string {
+	arch, ok := seccomp.ArchByName(runtime.GOARCH)
+	profile, known := seccomp.Builtin(p.Seccomp)
+	if !ok || !known {
+		return ""
+	}
+	d.Arch = arch.Audit
+	decision := seccomp.Decide(profile, arch, d)
+	if decision.Action.String() != sign {
+		return ""
+	}
+	return strings.TrimSpace(Seccomp.Name + " " + decision.Group)
+}

@@ -1,0 +1,134 @@
+package attack
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Victim is a process outside, of the user who starts the sandbox. The secret is in
+// its memory, in its environment, and it holds a file open that has it.
+type Victim struct {
+	PID     int
+	Address uint64 // of the secret in its memory
+
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// Victim starts one and tells Inside its pid and address.
+func (o *Outside) Victim() (*Victim, error) {
+	file, err := o.SecretFile("victims-file")
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command("/proc/self/exe", Arg, victimRole, file)
+	cmd.Env = []string{"SECRET=" + o.Secret}
+	cmd.Dir = o.Dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	v := &Victim{PID: cmd.Process.Pid, cmd: cmd, in: in, out: bufio.NewReader(out)}
+	o.victims = append(o.victims, v)
+	line, err := v.out.ReadString('\n')
+	if err != nil {
+		return nil, fmt.Errorf("the victim did not start: %w", err)
+	}
+	if v.Address, err = strconv.ParseUint(strings.TrimSpace(line), 0, 64); err != nil {
+		return nil, err
+	}
+	o.Tell("pid", strconv.Itoa(v.PID))
+	o.Tell("address", fmt.Sprintf("%#x", v.Address))
+	return v, nil
+}
+
+// Harmed reports whether the victim is dead, got a signal, or has another secret in
+// its memory than the one it was given.
+func (v *Victim) Harmed(secret string) bool {
+	if _, err := io.WriteString(v.in, "\n"); err != nil {
+		return true
+	}
+	answer := make(chan string, 1)
+	go func() {
+		line, err := v.out.ReadString('\n')
+		if err != nil {
+			line = "dead"
+		}
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		return line != "0 "+secret+"\n"
+	case <-time.After(2 * time.Second):
+		return true // stopped
+	}
+}
+
+func (v *Victim) end() {
+	v.in.Close()
+	_ = v.cmd.Process.Kill()
+	_ = v.cmd.Wait()
+}
+
+// victim is its main: it answers each line with how many signals it got and what
+// its memory holds, until its input ends.
+func victim(args []string) int {
+	// Like an ordinary user's process, also when root runs this: ptrace(2) protects
+	// what has more capabilities than the attacker.
+	none := [2]unix.CapUserData{}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0); errno != 0 {
+		fmt.Fprintln(os.Stderr, "capset:", errno)
+		return 1
+	}
+	signals := make(chan os.Signal, 1000)
+	signal.Notify(signals)
+	signal.Reset(syscall.SIGURG, syscall.SIGCHLD, syscall.SIGPIPE) // the runtime's own
+	if len(args) > 0 {
+		f, err := os.Open(args[0])
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer f.Close()
+	}
+	secret := []byte(os.Getenv("SECRET"))
+	fmt.Printf("%#x\n", uintptr(unsafe.Pointer(unsafe.SliceData(secret))))
+	in := bufio.NewReader(os.Stdin)
+	for {
+		if _, err := in.ReadString('\n'); err != nil {
+			return 0
+		}
+		fmt.Printf("%d %s\n", len(signals), secret)
+	}
+}
+
+// VictimHarmed reports whether any victim was Harmed.
+func (o *Outside) VictimHarmed() bool {
+	for _, v := range o.victims {
+		if v.Harmed(o.Secret) {
+			return true
+		}
+	}
+	return false
+}
