@@ -26,10 +26,12 @@ const patience = 20 * time.Second
 
 // Outcome is what became of an attack.
 type Outcome struct {
-	Attack  *Attack `json:"-"`
-	Name    string  `json:"attack"`
-	Group   string  `json:"group"`
-	Tries   string  `json:"tries"`
+	Name      string   `json:"attack"`
+	Group     string   `json:"group"`
+	Tries     string   `json:"tries"`
+	Reference string   `json:"reference"`
+	Expected  []string `json:"expected"` // the layers meant to stop it, and their signs
+
 	Verdict Verdict `json:"verdict"`
 	Layer   string  `json:"layer,omitempty"` // that stopped it, where its sign tells
 	Sign    string  `json:"sign,omitempty"`
@@ -140,7 +142,10 @@ func with(p *policy.Policy, o *Outside, flags []string) (*policy.Policy, error) 
 // try makes the outside, runs the inside in a box, and looks what came of it. p is
 // the policy of the box, to tell what its filter says; nil: there is none.
 func (a *Attack) try(ctx context.Context, box func(*Outside) (Box, error), p *policy.Policy) (out Outcome, err error) {
-	out = Outcome{Attack: a, Name: a.Name, Group: a.Group, Tries: a.Tries}
+	out = Outcome{Name: a.Name, Group: a.Group, Tries: a.Tries, Reference: a.Reference}
+	for _, s := range a.Stops {
+		out.Expected = append(out.Expected, s.Layer.Name+" ("+s.Sign+")")
+	}
 	if a.Needs != nil {
 		if missing := a.Needs(); missing != "" {
 			out.Verdict, out.Detail = NotTried, missing

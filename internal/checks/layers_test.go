@@ -19,13 +19,14 @@ var layers = [][]string{
 	{"internal/launcher"},
 	{"internal/supervise"},
 	{"sandbox"},
+	{"attack"},
 	{"internal/cli"},
 	{"internal/cli/early", "internal/cli/tree"},
 	{"cmd/cloche"},
 }
 
 // users are above all layers: nothing of the program may import them.
-var users = []string{"attack", "bench", "internal/checks"}
+var users = []string{"bench", "internal/checks"}
 
 // leaves may import less than their layer would let them: host and cgroup are
 // of use without a plan, and plan and launcher decide without looking.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"io"
 	"os"
 	"strings"
 
@@ -15,10 +16,11 @@ type Verb = verb
 
 // The verbs with a policy.
 const (
-	Run   = verbRun
-	Plan  = verbPlan
-	Build = verbBuild
-	Can   = verbCan
+	Run    = verbRun
+	Plan   = verbPlan
+	Build  = verbBuild
+	Can    = verbCan
+	Attack = verbAttack
 )
 
 // Invocation is the command line of such a verb.
@@ -38,6 +40,12 @@ func (i *invocation) Recorded() (flags [][2]string) {
 	}
 	return flags
 }
+
+// Policy is the policy that the flags ask for, not yet expanded.
+func (i *invocation) Policy() (*policy.Policy, error) { return i.policy() }
+
+// JSON reports whether --json was given.
+func (i *invocation) JSON() bool { return i.json }
 
 // Args are the words after the flags.
 func (i *invocation) Args() []string { return i.args }
@@ -152,3 +160,9 @@ func Nearest(s string, names []string) string { return nearest(s, names) }
 
 // Clip cuts s short where it is long, for a message of one line.
 func Clip(s string) string { return clip(s) }
+
+// WriteJSON prints v as all verbs print JSON.
+func WriteJSON(out io.Writer, v any) error { return writeJSON(out, v) }
+
+// ExitStatus is an error that ends the program with a status and no more words.
+func ExitStatus(code int) error { return &exitError{code: code} }

@@ -22,8 +22,9 @@ const (
 	verbPlan
 	verbBuild
 	verbCan
+	verbAttack
 
-	verbAll = verbRun | verbPlan | verbBuild | verbCan
+	verbAll = verbRun | verbPlan | verbBuild | verbCan | verbAttack
 )
 
 // options is data, like policy.Flags: both parsers read it.
@@ -35,7 +36,7 @@ var options = [...]option{
 	{name: "name", value: "NAME", usage: "name of the sandbox, part of its cgroup's name", verbs: verbRun, set: func(i *invocation, v string) { i.name = v }},
 	{name: "output", short: "o", value: "FILE", usage: "write the executable to this file", file: true, verbs: verbBuild, set: func(i *invocation, v string) { i.output = v }},
 	{name: "image", value: "FILE", usage: "show what an executable made by cloche build will do", file: true, verbs: verbPlan, set: func(i *invocation, v string) { i.image = v }},
-	{name: "json", usage: "print JSON", verbs: verbPlan | verbCan, set: func(i *invocation, v string) { i.json = v != "false" }},
+	{name: "json", usage: "print JSON", verbs: verbPlan | verbCan | verbAttack, set: func(i *invocation, v string) { i.json = v != "false" }},
 }
 
 // invocation is the command line of a verb that has a policy.

@@ -115,6 +115,8 @@ func verbName(v verb) string {
 		return "build"
 	case verbCan:
 		return "can"
+	case verbAttack:
+		return "attack"
 	}
 	return "run"
 }

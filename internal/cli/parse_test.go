@@ -10,7 +10,7 @@ import (
 )
 
 func TestNoFlagIsTwice(t *testing.T) {
-	for _, v := range []verb{verbRun, verbPlan, verbBuild, verbCan} {
+	for _, v := range []verb{verbRun, verbPlan, verbBuild, verbCan, verbAttack} {
 		seen := map[string]bool{}
 		for _, n := range flagNames(v) {
 			if seen[n] {

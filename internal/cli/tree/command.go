@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/cloche-sandbox/cloche/attack"
 	"github.com/cloche-sandbox/cloche/internal/cgroup/systemd"
 	"github.com/cloche-sandbox/cloche/internal/cli"
 )
@@ -25,6 +27,9 @@ func enterScope(name string) error {
 
 // Execute carries out the verb that args, those of the process, name.
 func Execute(args []string) error {
+	if len(args) > 1 && args[1] == attack.Arg {
+		os.Exit(attack.Main(args[2:]))
+	}
 	root := tree()
 	root.SetArgs(args[1:])
 	// Before cobra looks at flags that only the right verb has.
@@ -70,7 +75,7 @@ func tree() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagError(cmd, err)
 	})
-	root.AddCommand(runCommand(), planCommand(), buildCommand(), canCommand(), profilesCommand(), doctorCommand(), versionCommand(), manCommand())
+	root.AddCommand(runCommand(), planCommand(), buildCommand(), canCommand(), attackCommand(), profilesCommand(), doctorCommand(), versionCommand(), manCommand())
 	return root
 }
 
@@ -100,6 +105,8 @@ func verbOf(cmd *cobra.Command) cli.Verb {
 		return cli.Build
 	case "can":
 		return cli.Can
+	case "attack":
+		return cli.Attack
 	}
 	return 0
 }

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -60,6 +61,19 @@ func canCommand() *cobra.Command {
 		Example: "  cloche can read /etc/passwd write .\n  cloche can --net host connect example.org:443\n  cloche can --profile judge syscall ptrace 'socket(AF_INET, SOCK_STREAM, 0)'",
 	}, doing(cli.Can))
 	c.ValidArgs = cli.Questions()
+	return c
+}
+
+func attackCommand() *cobra.Command {
+	c := policyVerb(cli.Attack, &cobra.Command{
+		Use:   "attack [flags] [ATTACK|GROUP]…",
+		Short: "try every known way out of a sandbox, and tell what stopped each",
+		Long: "Runs the attacks, each in a sandbox of its own made from the flags, against processes and files\n" +
+			"that it makes outside, and prints what stopped each of them. Nothing of yours is touched.\n" +
+			"The exit status is 1 when one got out.",
+		Example: "  cloche attack\n  cloche attack --profile build ptrace\n  cloche attack --seccomp none --landlock off signals",
+	}, func(inv *cli.Invocation, words []string) error { return runAttacks(inv, words, os.Stdout) })
+	c.ValidArgs = attackNames()
 	return c
 }
 

@@ -1,0 +1,113 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/cloche-sandbox/cloche/attack"
+	"github.com/cloche-sandbox/cloche/internal/cli"
+)
+
+// runAttacks is `cloche attack`.
+func runAttacks(inv *cli.Invocation, words []string, out io.Writer) error {
+	chosen, err := chooseAttacks(words)
+	if err != nil {
+		return err
+	}
+	p, err := inv.Policy()
+	if err != nil {
+		return err
+	}
+	var outcomes []attack.Outcome
+	escaped := 0
+	for _, a := range chosen {
+		o, err := a.Under(context.Background(), p)
+		if err != nil {
+			return err
+		}
+		if o.Verdict == attack.Escaped {
+			escaped++
+		}
+		outcomes = append(outcomes, o)
+	}
+	if inv.JSON() {
+		err = cli.WriteJSON(out, outcomes)
+	} else {
+		err = writeOutcomes(out, outcomes)
+	}
+	if err == nil && escaped > 0 {
+		err = cli.ExitStatus(1)
+	}
+	return err
+}
+
+// chooseAttacks finds attacks by name or group; no word: all.
+func chooseAttacks(words []string) ([]*attack.Attack, error) {
+	if len(words) == 0 {
+		return attack.Corpus(), nil
+	}
+	var chosen []*attack.Attack
+	for _, w := range words {
+		n := len(chosen)
+		for _, a := range attack.Corpus() {
+			if a.Name == w || a.Group == w {
+				chosen = append(chosen, a)
+			}
+		}
+		if len(chosen) == n {
+			if near := cli.Nearest(w, attackNames()); near != "" {
+				return nil, fmt.Errorf("attack: there is no attack %q: did you mean %q?", cli.Clip(w), near)
+			}
+			return nil, fmt.Errorf("attack: there is no attack %q; a word is an attack's name or one of the groups %s", cli.Clip(w), strings.Join(attack.Groups, ", "))
+		}
+	}
+	return chosen, nil
+}
+
+// attackNames are the words that `cloche attack` takes.
+func attackNames() []string {
+	names := slices.Clone(attack.Groups)
+	for _, a := range attack.Corpus() {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
+// writeOutcomes prints a table, group by group, and a last line that counts.
+func writeOutcomes(out io.Writer, outcomes []attack.Outcome) error {
+	var name, tries int
+	count := map[attack.Verdict]int{}
+	for _, o := range outcomes {
+		name, tries = max(name, len(o.Name)), max(tries, len(o.Tries))
+		count[o.Verdict]++
+	}
+	var s strings.Builder
+	for _, group := range attack.Groups {
+		title := group + "\n"
+		for _, o := range outcomes {
+			if o.Group == group {
+				fmt.Fprintf(&s, "%s  %-*s  %-*s  %s\n", title, name, o.Name, tries, o.Tries, happened(o))
+				title = ""
+			}
+		}
+	}
+	fmt.Fprintf(&s, "%d stopped, %d escaped, %d not tried\n", count[attack.Stopped], count[attack.Escaped], count[attack.NotTried])
+	_, err := io.WriteString(out, s.String())
+	return err
+}
+
+// happened is an outcome in words: what stopped the attack, or what was meant to.
+func happened(o attack.Outcome) string {
+	switch {
+	case o.Verdict == attack.Escaped:
+		return "ESCAPED; expected: " + strings.Join(o.Expected, " or ")
+	case o.Verdict == attack.NotTried:
+		return "not tried: " + o.Detail
+	case o.Layer != "":
+		return "stopped by " + o.Layer + " (" + o.Sign + ")"
+	}
+	return "stopped: " + o.Detail + " (" + o.Sign + ")"
+}
