@@ -33,7 +33,7 @@ func Compile(p Profile, a Arch) ([]unix.SockFilter, error) {
 	}
 	e := &emitter{returns: map[Action]int{}}
 	var spans []span
-	for nr := int32(0); nr <= a.last(); nr++ {
+	for nr := int32(0); nr <= a.Last(); nr++ {
 		verdict, rules := p.Default, chains[nr]
 		if _, ok := a.Name(nr); !ok {
 			verdict, rules = p.Unknown, nil // a hole in the table
@@ -46,7 +46,7 @@ func Compile(p Profile, a Arch) ([]unix.SockFilter, error) {
 		}
 		spans = append(spans, span{first: uint32(nr), verdict: verdict, rules: rules})
 	}
-	spans = append(spans, span{first: uint32(a.last()) + 1, verdict: p.Unknown})
+	spans = append(spans, span{first: uint32(a.Last()) + 1, verdict: p.Unknown})
 	if a.x32 {
 		spans = append(spans, span{first: x32Bit, verdict: p.BadArch})
 	}
@@ -103,11 +103,11 @@ func chainsOf(p Profile, a Arch) (map[int32][]Rule, error) {
 			for _, name := range r.Syscalls {
 				nr, ok := a.Number(name)
 				if !ok {
-					if known(name) {
+					if Known(name) {
 						continue // another architecture's
 					}
 					err := fmt.Errorf("seccomp profile %s, group %s: there is no system call %q", p.Name, g.Name, name)
-					if n := nearest(name); n != "" {
+					if n := Nearest(name); n != "" {
 						err = fmt.Errorf("%w; do you mean %s?", err, n)
 					}
 					return nil, err

@@ -20,10 +20,10 @@ func ParseCall(s string, a Arch) (Data, error) {
 		nr, ok = int32(n), true
 	}
 	if !ok {
-		if known(name) {
+		if Known(name) {
 			return d, fmt.Errorf("%s is not a system call of %s", name, a.GOARCH)
 		}
-		if n := nearest(name); n != "" {
+		if n := Nearest(name); n != "" {
 			return d, fmt.Errorf("there is no system call %q; do you mean %s?", name, n)
 		}
 		return d, fmt.Errorf("there is no system call %q", name)

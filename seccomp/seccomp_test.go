@@ -130,7 +130,7 @@ func TestPrecompiled(t *testing.T) {
 var corners = []uint64{0, 1, 2, 0x5412, 0x100005412, 1<<31 - 1, 1 << 31, 1<<31 + 1, 1<<32 - 1, 1 << 32, 1<<32 + 1, 1 << 63, ^uint64(0)}
 
 func randomData(r *rand.Rand, a Arch) Data {
-	d := Data{NR: int32(r.IntN(int(a.last()) + 20)), Arch: a.Audit}
+	d := Data{NR: int32(r.IntN(int(a.Last()) + 20)), Arch: a.Audit}
 	switch r.IntN(40) {
 	case 0:
 		d.Arch = unix.AUDIT_ARCH_I386
@@ -178,11 +178,15 @@ func TestAgreement(t *testing.T) {
 
 func randomProfile(r *rand.Rand, a Arch) Profile {
 	actions := []Action{Allow, KillProcess, Errno(unix.EPERM), Errno(unix.ENOSYS), Log, Trap}
+	var names []string
+	for _, name := range a.Calls() {
+		names = append(names, name)
+	}
 	p := Profile{Name: "random", Default: actions[r.IntN(len(actions))], Unknown: Errno(unix.ENOSYS), BadArch: KillProcess}
 	for range 1 + r.IntN(40) {
 		rule := Rule{Action: actions[r.IntN(len(actions))]}
 		for range 1 + r.IntN(6) {
-			rule.Syscalls = append(rule.Syscalls, a.byNR[r.IntN(len(a.byNR))].name)
+			rule.Syscalls = append(rule.Syscalls, names[r.IntN(len(names))])
 		}
 		for range r.IntN(4) {
 			rule.Args = append(rule.Args, Arg{
@@ -235,8 +239,8 @@ func machine(t *testing.T, prog []unix.SockFilter) *bpf.VM {
 // conditional jump reaches.
 func TestLongJumps(t *testing.T) {
 	p := Profile{Name: "long", Default: Errno(unix.EPERM), Unknown: Errno(unix.ENOSYS), BadArch: KillProcess}
-	for _, e := range AMD64.byNR {
-		p.Groups = append(p.Groups, Group{Name: "g", Rules: []Rule{when(e.name, Arg{Index: 1, Op: Equal, Value: uint64(e.nr)<<32 + 7})}})
+	for nr, name := range AMD64.Calls() {
+		p.Groups = append(p.Groups, Group{Name: "g", Rules: []Rule{when(name, Arg{Index: 1, Op: Equal, Value: uint64(nr)<<32 + 7})}})
 	}
 	prog, err := Compile(p, AMD64)
 	if err != nil {
