@@ -12,6 +12,12 @@ var corpus = [...]*Attack{
 	&processVMRead,
 	&pidOneMemory,
 	&killOutside,
+	&tgkillOutside,
+	&sigqueueOutside,
+	&pidfdSignalOutside,
+	&sigioOutside,
+	&killEveryone,
+	&mappedRootKill,
 }
 
 // ByName finds an attack.

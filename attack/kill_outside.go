@@ -9,7 +9,7 @@ var killOutside = Attack{
 	Name: "kill-outside", Group: "signals", Reference: "kill(2), pid_namespaces(7)",
 	Tries:   "send SIGUSR1 to a process outside, of the same user",
 	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {Landlock, "EPERM"}},
-	Outside: func(o *Outside) error { _, err := o.Victim(); return err },
+	Outside: withVictim,
 	Inside: func(in *Inside) error {
 		_, err := Call(unix.SYS_KILL, uintptr(in.Int("pid")), uintptr(unix.SIGUSR1))
 		return err

@@ -11,7 +11,7 @@ var processVMRead = Attack{
 	Name: "process-vm-readv", Group: "ptrace", Reference: "process_vm_readv(2), ptrace(2) PTRACE_MODE_ATTACH_REALCREDS",
 	Tries:   "read the memory of a process outside, of the same user",
 	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {Seccomp, "EPERM"}, {UserNamespace, "EPERM"}, {Landlock, "EPERM"}},
-	Outside: func(o *Outside) error { _, err := o.Victim(); return err },
+	Outside: withVictim,
 	Inside: func(in *Inside) error {
 		buf := make([]byte, 64)
 		local := unix.Iovec{Base: &buf[0], Len: uint64(len(buf))}
