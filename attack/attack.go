@@ -51,7 +51,8 @@ const (
 	Hidden   = "hidden"   // what it looks for is not there to be found
 )
 
-// Layer is one of the things that a sandbox is made of.
+// Layer is one of the things that a sandbox is made of. One with neither Off nor
+// Step is always there: an attack that it stops is shown to work on the bare host.
 type Layer struct {
 	Name string
 	// Off takes it out of a policy: flags of `cloche run` without hyphens.
@@ -74,5 +75,7 @@ var (
 	Root            = &Layer{Name: "root of its own", Off: []string{"write /"}}
 	Seccomp         = &Layer{Name: "seccomp", Off: []string{"seccomp none"}}
 	Landlock        = &Layer{Name: "Landlock", Off: []string{"landlock off"}}
+	Capabilities    = &Layer{Name: "no capabilities"}
+	NoNewPrivs      = &Layer{Name: "no_new_privs"}
 	Undumpable      = &Layer{Name: "pid 1 is undumpable", Step: "protect pid 1"}
 )

@@ -90,6 +90,22 @@ func (v *Victim) end() {
 	_ = v.cmd.Wait()
 }
 
+// received counts the signals that have arrived. The runtime passes them on when
+// it likes: one of its own, with the highest number, comes after the others.
+func received(signals chan os.Signal) int {
+	const last = syscall.Signal(64)
+	_ = syscall.Kill(os.Getpid(), last)
+	n := 0
+	for s := range signals {
+		if s == last {
+			break
+		}
+		n++
+	}
+	time.Sleep(time.Millisecond)
+	return n + len(signals)
+}
+
 // victim is its main: it answers each line with how many signals it got and what
 // its memory holds, until its input ends.
 func victim(args []string) int {
@@ -119,7 +135,7 @@ func victim(args []string) int {
 		if _, err := in.ReadString('\n'); err != nil {
 			return 0
 		}
-		fmt.Printf("%d %s\n", len(signals), secret)
+		fmt.Printf("%d %s\n", received(signals), secret)
 	}
 }
 
