@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // filesystemKeys are the keys of [filesystem], in the order in which Format
@@ -21,7 +23,7 @@ func filesystemKeys() []string {
 
 // filesystem reads the entries of [filesystem]. Of two entries for one path
 // the later file's holds; within a file two are a mistake.
-func (d *decoder) filesystem(t *value) error {
+func (d *decoder) filesystem(t *document.Value) error {
 	if t == nil {
 		return nil
 	}
@@ -29,27 +31,27 @@ func (d *decoder) filesystem(t *value) error {
 	for i, m := range d.p.Mounts {
 		d.inherited[path.Clean(m.Path)] = i
 	}
-	if v := t.get("remove"); v != nil { // what this file adds is not meant
+	if v := t.Get("remove"); v != nil { // what this file adds is not meant
 		if err := d.remove(v); err != nil {
 			return err
 		}
 	}
-	for _, e := range t.keys {
-		if e.key == "remove" || settingFor("filesystem."+e.key) != nil {
+	for _, e := range t.Keys {
+		if e.Key == "remove" || settingFor("filesystem."+e.Key) != nil {
 			continue
 		}
-		key := "filesystem." + e.key
-		items := e.val.items
+		key := "filesystem." + e.Key
+		items := e.Val.Items
 		switch {
-		case e.key == "dev" || e.key == "proc":
-			if e.val.kind != kArray {
-				items = []*value{e.val}
+		case e.Key == "dev" || e.Key == "proc":
+			if e.Val.Kind != document.Array {
+				items = []*document.Value{e.Val}
 			}
-		case e.val.kind != kArray:
-			return d.wrong(e.val, key, "a list")
+		case e.Val.Kind != document.Array:
+			return d.wrong(e.Val, key, "a list")
 		}
 		for _, item := range items {
-			if err := d.entry(e.key, key, item); err != nil {
+			if err := d.entry(e.Key, key, item); err != nil {
 				return err
 			}
 		}
@@ -59,8 +61,8 @@ func (d *decoder) filesystem(t *value) error {
 }
 
 // entry reads one entry of a list.
-func (d *decoder) entry(name, key string, v *value) error {
-	m := Mount{Kind: MountKind(name), Origin: d.at(v.line)}
+func (d *decoder) entry(name, key string, v *document.Value) error {
+	m := Mount{Kind: MountKind(name), Origin: d.at(v.Line)}
 	var err error
 	switch name {
 	case "read", "write", "hide":
@@ -69,7 +71,7 @@ func (d *decoder) entry(name, key string, v *value) error {
 		m.Kind = Read
 		err = d.table(&m, key, v, `{ source = "/data", target = "/mnt" }`, "source", "target", "write", "optional")
 		if err == nil && m.Source == "" {
-			err = d.fail(v.line, key, errors.New("source is missing"))
+			err = d.fail(v.Line, key, errors.New("source is missing"))
 		}
 	case "tmpfs":
 		err = d.pathOr(&m, key, v, "path", "size", "mode")
@@ -80,18 +82,18 @@ func (d *decoder) entry(name, key string, v *value) error {
 	case "symlink":
 		err = d.table(&m, key, v, `{ path = "/bin", to = "usr/bin" }`, "path", "to")
 		if err == nil && m.Source == "" {
-			err = d.fail(v.line, key, errors.New("to is missing"))
+			err = d.fail(v.Line, key, errors.New("to is missing"))
 		}
 	case "dev", "proc":
 		m.Path = "/" + name
-		if v.kind == kString {
-			switch v.text {
+		if v.Kind == document.String {
+			switch v.Text {
 			case "private":
 			case "none":
 				d.drop(m.Path)
-				return d.claim(v.line, "filesystem", m.Path)
+				return d.claim(v.Line, "filesystem", m.Path)
 			default:
-				return d.fail(v.line, key, oneOf("value", v.text, []string{"private", "none"}))
+				return d.fail(v.Line, key, document.OneOf("value", v.Text, []string{"private", "none"}))
 			}
 			break
 		}
@@ -105,12 +107,12 @@ func (d *decoder) entry(name, key string, v *value) error {
 		return err
 	}
 	if err := checkPath(m.Path); err != nil {
-		return d.fail(v.line, key, err)
+		return d.fail(v.Line, key, err)
 	}
 	if err := checkMount(&m); err != nil {
-		return d.fail(v.line, key, err)
+		return d.fail(v.Line, key, err)
 	}
-	if err := d.claim(v.line, "filesystem", path.Clean(m.Path)); err != nil {
+	if err := d.claim(v.Line, "filesystem", path.Clean(m.Path)); err != nil {
 		return err
 	}
 	d.drop(m.Path)
@@ -119,29 +121,29 @@ func (d *decoder) entry(name, key string, v *value) error {
 }
 
 // pathOr reads an entry that is a path alone, or a table with the keys.
-func (d *decoder) pathOr(m *Mount, key string, v *value, keys ...string) error {
-	if v.kind == kString {
-		m.Path = v.text
+func (d *decoder) pathOr(m *Mount, key string, v *document.Value, keys ...string) error {
+	if v.Kind == document.String {
+		m.Path = v.Text
 		return nil
 	}
 	return d.table(m, key, v, `a path or a table such as { path = "/tmp" }`, keys...)
 }
 
 // table reads the keys of an entry.
-func (d *decoder) table(m *Mount, key string, v *value, want string, keys ...string) error {
-	if v.kind != kTable {
+func (d *decoder) table(m *Mount, key string, v *document.Value, want string, keys ...string) error {
+	if v.Kind != document.Table {
 		return d.wrong(v, key, want)
 	}
 	if err := d.only(v, key, keys...); err != nil {
 		return err
 	}
-	for _, e := range v.keys {
-		in := key + "." + e.key
-		if e.key == "lower" {
-			if e.val.kind != kArray {
-				return d.wrong(e.val, in, "a list of paths")
+	for _, e := range v.Keys {
+		in := key + "." + e.Key
+		if e.Key == "lower" {
+			if e.Val.Kind != document.Array {
+				return d.wrong(e.Val, in, "a list of paths")
 			}
-			for _, item := range e.val.items {
+			for _, item := range e.Val.Items {
 				text, err := d.scalar(item, in, "a path", aString)
 				if err != nil {
 					return err
@@ -150,24 +152,24 @@ func (d *decoder) table(m *Mount, key string, v *value, want string, keys ...str
 			}
 			continue
 		}
-		kinds, wanted := mountValue(e.key)
-		text, err := d.scalar(e.val, in, wanted, kinds)
+		kinds, wanted := mountValue(e.Key)
+		text, err := d.scalar(e.Val, in, wanted, kinds)
 		if err != nil {
 			return err
 		}
-		if err := m.set(e.key, text); err != nil {
-			return d.fail(e.val.line, in, err)
+		if err := m.set(e.Key, text); err != nil {
+			return d.fail(e.Val.Line, in, err)
 		}
 	}
-	if v.get("data") != nil && v.get("base64") != nil {
-		return d.fail(v.line, key, errors.New("data and base64 are the same thing: give one"))
+	if v.Get("data") != nil && v.Get("base64") != nil {
+		return d.fail(v.Line, key, errors.New("data and base64 are the same thing: give one"))
 	}
-	if v.get("path") == nil && m.Path == "" {
+	if v.Get("path") == nil && m.Path == "" {
 		missing := "path"
 		if has(keys, "target") {
 			missing = "target"
 		}
-		return d.fail(v.line, key, errors.New(missing+" is missing"))
+		return d.fail(v.Line, key, errors.New(missing+" is missing"))
 	}
 	return nil
 }
@@ -233,7 +235,7 @@ func parseMode(s string) (uint32, error) {
 	n, err := strconv.ParseUint(s, 8, 32)
 	switch {
 	case err != nil || n > 0o7777:
-		return 0, fmt.Errorf(`%s is no mode: write permission bits in octal such as "0755"`, clip(s))
+		return 0, fmt.Errorf(`%s is no mode: write permission bits in octal such as "0755"`, document.Clip(s))
 	case n == 0:
 		return 0, errors.New(`mode 0 lets nobody in: leave it out, or use hide`)
 	}
@@ -252,12 +254,12 @@ func (d *decoder) drop(name string) bool {
 }
 
 // remove drops inherited entries by name. One that is not there is a slip.
-func (d *decoder) remove(v *value) error {
+func (d *decoder) remove(v *document.Value) error {
 	const key = "filesystem.remove"
-	if v.kind != kArray {
+	if v.Kind != document.Array {
 		return d.wrong(v, key, "a list of paths")
 	}
-	for _, item := range v.items {
+	for _, item := range v.Items {
 		name, err := d.scalar(item, key, "a path", aString)
 		if err != nil {
 			return err
@@ -275,7 +277,7 @@ func (d *decoder) remove(v *value) error {
 		if len(inherited) > 0 {
 			hint = "it is one of " + strings.Join(inherited, ", ")
 		}
-		return d.fail(item.line, key, unknown("inherited path", name, nearest(name, inherited), hint))
+		return d.fail(item.Line, key, document.Unknown("inherited path", name, document.Nearest(name, inherited), hint))
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // Expand makes every path of p absolute and clean, given the caller's home
@@ -25,10 +27,10 @@ import (
 // home may be "", then "~" is an error.
 func Expand(p *Policy, home, cwd string) error {
 	if cwd == "" || cwd[0] != '/' {
-		return fmt.Errorf("the working directory %s is not absolute", clip(cwd))
+		return fmt.Errorf("the working directory %s is not absolute", document.Clip(cwd))
 	}
 	if home != "" && home[0] != '/' {
-		return fmt.Errorf("the home directory %s is not absolute: set HOME", clip(home))
+		return fmt.Errorf("the home directory %s is not absolute: set HOME", document.Clip(home))
 	}
 	x := &expander{p: p, cwd: path.Clean(cwd)}
 	if home != "" {
@@ -110,11 +112,11 @@ func (x *expander) abs(name string) (string, error) {
 		return path.Clean(name), nil
 	case name == "~" || strings.HasPrefix(name, "~/"):
 		if x.home == "" {
-			return "", fmt.Errorf("%s needs a home directory, and HOME is not set: set it, or write the whole path", clip(name))
+			return "", fmt.Errorf("%s needs a home directory, and HOME is not set: set it, or write the whole path", document.Clip(name))
 		}
 		return path.Join(x.home, name[1:]), nil
 	case name[0] == '~':
-		return "", fmt.Errorf("%s: only ~ itself is the home directory; for a file of that name write %s", clip(name), clip("./"+name))
+		return "", fmt.Errorf("%s: only ~ itself is the home directory; for a file of that name write %s", document.Clip(name), document.Clip("./"+name))
 	}
 	return path.Join(x.cwd, name), nil
 }
@@ -154,11 +156,11 @@ func mountError(m *Mount, err error) error {
 	where := m.Origin
 	switch {
 	case where == "":
-		return fmt.Errorf("%s %s: %w", m.Kind, clip(m.Path), err)
+		return fmt.Errorf("%s %s: %w", m.Kind, document.Clip(m.Path), err)
 	case strings.HasPrefix(where, "--"):
 		return fmt.Errorf("%s: %w", where, err)
 	}
-	return fmt.Errorf("%s: %s %s: %w", where, m.Kind, clip(m.Path), err)
+	return fmt.Errorf("%s: %s %s: %w", where, m.Kind, document.Clip(m.Path), err)
 }
 
 // mount expands one entry; keep is false when it is to be left out.
@@ -194,7 +196,7 @@ func (x *expander) mount(m *Mount, fixed map[string]MountKind) (keep bool, err e
 				return false, err
 			}
 			if m.Source == "/" && relative(from) {
-				return false, fmt.Errorf("its source %s is /, the whole host: write / if that is meant", clip(from))
+				return false, fmt.Errorf("its source %s is /, the whole host: write / if that is meant", document.Clip(from))
 			}
 		}
 	}
@@ -214,7 +216,7 @@ func (x *expander) mount(m *Mount, fixed map[string]MountKind) (keep bool, err e
 }
 
 func (x *expander) leaveOut(written, why string) {
-	what := clip(written)
+	what := document.Clip(written)
 	if written == "." {
 		what = "the working directory"
 	}

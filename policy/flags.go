@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // Flag is an option of `cloche run` that changes a policy.
@@ -78,7 +80,7 @@ func (f *Flag) Apply(p *Policy, value string) error {
 	switch {
 	case f.Value == "":
 		if value != "" && value != "true" {
-			return fmt.Errorf("%s takes no value, not %s", where, clip(value))
+			return fmt.Errorf("%s takes no value, not %s", where, document.Clip(value))
 		}
 	case value == "" && f.OptionalValue != "":
 		value = f.OptionalValue
@@ -102,20 +104,20 @@ func (f *Flag) Apply(p *Policy, value string) error {
 		value, _, _ = strings.Cut(value, "=") // the rest may be a secret
 	}
 	if strings.ContainsAny(f.Value, ":=") {
-		return fmt.Errorf("--%s %s: %w (usage: --%s %s)", f.Name, clip(value), err, f.Name, f.Value)
+		return fmt.Errorf("--%s %s: %w (usage: --%s %s)", f.Name, document.Clip(value), err, f.Name, f.Value)
 	}
-	return fmt.Errorf("--%s %s: %w", f.Name, clip(value), err)
+	return fmt.Errorf("--%s %s: %w", f.Name, document.Clip(value), err)
 }
 
 // shellWord quotes s where it would not be plain in a message of one line.
 func shellWord(s string) string {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] == 0x7f || s[i] == '"' {
-			return clip(s)
+			return document.Clip(s)
 		}
 	}
 	if s == "" || len(s) > 80 {
-		return clip(s)
+		return document.Clip(s)
 	}
 	return s
 }
@@ -154,7 +156,7 @@ func flagBind(p *Policy, v, where string) error {
 			m.Kind = Write
 		case "ro":
 		default:
-			return fmt.Errorf(`%s is neither rw nor ro (a colon in a path is written \:)`, clip(parts[2]))
+			return fmt.Errorf(`%s is neither rw nor ro (a colon in a path is written \:)`, document.Clip(parts[2]))
 		}
 	}
 	return p.show(m, where)
@@ -198,7 +200,7 @@ func (p *Policy) showWith(kind MountKind, v, where string, keys ...string) error
 	if len(parts) == 2 {
 		for option := range strings.SplitSeq(parts[1], ",") {
 			key, val, ok := strings.Cut(option, "=")
-			if err := oneOf("option", key, keys); err != nil {
+			if err := document.OneOf("option", key, keys); err != nil {
 				return err
 			}
 			if !ok {
@@ -221,7 +223,7 @@ func flagIO(p *Policy, v, where string) error {
 	for option := range strings.SplitSeq(parts[1], ",") {
 		key, val, _ := strings.Cut(option, "=")
 		if err := l.setIO(key, val); err != nil {
-			return fmt.Errorf("%s: %w", clip(key), err)
+			return fmt.Errorf("%s: %w", document.Clip(key), err)
 		}
 	}
 	return p.addIO(l, where)

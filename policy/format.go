@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // Format writes p in its TOML form, whole: it extends nothing, and Parse reads
@@ -47,10 +49,10 @@ func Format(p *Policy) []byte {
 	f.limits()
 	f.section("time")
 	if p.Time.Wall != 0 {
-		f.line("wall", quote(FormatDuration(p.Time.Wall)), "time.wall")
+		f.line("wall", document.Quote(FormatDuration(p.Time.Wall)), "time.wall")
 	}
 	if p.Time.CPU != 0 {
-		f.line("cpu", quote(FormatDuration(p.Time.CPU)), "time.cpu")
+		f.line("cpu", document.Quote(FormatDuration(p.Time.CPU)), "time.cpu")
 	}
 	f.section("rlimits")
 	for _, name := range slices.Sorted(maps.Keys(p.Rlimits)) {
@@ -70,7 +72,7 @@ func Format(p *Policy) []byte {
 	f.names("unset", "env.unset.", p.Env.Unset)
 	f.section("env.set")
 	for _, name := range slices.Sorted(maps.Keys(p.Env.Set)) {
-		f.line(key(name), quote(p.Env.Set[name]), "env.set."+name)
+		f.line(document.Key(name), document.Quote(p.Env.Set[name]), "env.set."+name)
 	}
 	return []byte(f.b.String())
 }
@@ -123,7 +125,7 @@ func printable(r rune) rune {
 
 func (f *formatter) text(key, val string) {
 	if val != "" {
-		f.line(key, quote(val), f.prefix+key)
+		f.line(key, document.Quote(val), f.prefix+key)
 	}
 }
 
@@ -141,7 +143,7 @@ func (f *formatter) names(key, origin string, names []string) {
 	quoted := make([]string, len(names))
 	same := true
 	for i, n := range names {
-		quoted[i] = quote(n)
+		quoted[i] = document.Quote(n)
 		same = same && f.p.Origins[origin+n] == f.p.Origins[origin+names[0]]
 	}
 	if same {
@@ -194,7 +196,7 @@ func (f *formatter) limits() {
 	}
 	f.line("io", "[", "limits.io")
 	for _, io := range l.IO {
-		t := table{"device", quote(io.Device)}
+		t := table{"device", document.Quote(io.Device)}
 		for i, n := range [...]Size{io.ReadBPS, io.WriteBPS, Size(io.ReadIOPS), Size(io.WriteIOPS)} {
 			if n == 0 {
 				continue
@@ -228,7 +230,7 @@ func (t table) String() string {
 // sizeValue is a size as TOML: a string with a unit, else an integer.
 func sizeValue(n Size) string {
 	if s := n.String(); !digits(s) {
-		return quote(s)
+		return document.Quote(s)
 	}
 	return strconv.FormatInt(int64(n), 10)
 }

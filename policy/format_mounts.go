@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // mounts writes [filesystem], one list for each kind of entry.
@@ -51,17 +53,17 @@ func (m *Mount) entry() string {
 	var t table
 	add := func(key, val string) {
 		if val != "" {
-			t = append(t, key, quote(val))
+			t = append(t, key, document.Quote(val))
 		}
 	}
 	switch m.list() {
 	case "bind":
-		t = table{"source", quote(m.Source), "target", quote(m.Path)}
+		t = table{"source", document.Quote(m.Source), "target", document.Quote(m.Path)}
 		if m.Kind == Write {
 			t = append(t, "write", "true")
 		}
 	default:
-		t = table{"path", quote(m.Path)}
+		t = table{"path", document.Quote(m.Path)}
 	}
 	if m.Optional {
 		t = append(t, "optional", "true")
@@ -74,15 +76,15 @@ func (m *Mount) entry() string {
 	}
 	if m.Kind == File {
 		if utf8.ValidString(m.Data) {
-			t = append(t, "data", quote(m.Data))
+			t = append(t, "data", document.Quote(m.Data))
 		} else {
-			t = append(t, "base64", quote(base64.StdEncoding.EncodeToString([]byte(m.Data))))
+			t = append(t, "base64", document.Quote(base64.StdEncoding.EncodeToString([]byte(m.Data))))
 		}
 	}
 	if len(m.Lower) > 0 {
 		lower := make([]string, len(m.Lower))
 		for i, dir := range m.Lower {
-			lower[i] = quote(dir)
+			lower[i] = document.Quote(dir)
 		}
 		t = append(t, "lower", "["+strings.Join(lower, ", ")+"]")
 	}

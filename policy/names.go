@@ -3,8 +3,9 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // The names that a policy may use for things of the kernel. Functions that
@@ -93,85 +94,7 @@ func capabilityName(s string) (string, error) {
 			return c, nil
 		}
 	}
-	return "", unknown("capability", s, nearest(name, all), "see capabilities(7)")
-}
-
-// oneOf returns s when it is among names, else an error that lists them.
-func oneOf(what, s string, names []string) error {
-	for _, n := range names {
-		if n == s {
-			return nil
-		}
-	}
-	return unknown(what, s, nearest(s, names), "it is one of "+strings.Join(names, ", "))
-}
-
-// unknown is the error for a name that means nothing.
-func unknown(what, s, near, hint string) error {
-	if s == "" {
-		return fmt.Errorf("empty %s: %s", what, hint)
-	}
-	if near != "" {
-		return fmt.Errorf("unknown %s %s: did you mean %s?", what, clip(s), strconv.Quote(near))
-	}
-	return fmt.Errorf("unknown %s %s: %s", what, clip(s), hint)
-}
-
-// clip quotes s for a message of one line, cut short where s is long.
-func clip(s string) string {
-	const longest = 80
-	if len(s) > longest {
-		return strconv.Quote(s[:longest]) + "…"
-	}
-	return strconv.Quote(s)
-}
-
-// nearest returns the name that s was probably meant to be, or "".
-func nearest(s string, names []string) string {
-	const longest = 64
-	if s == "" || len(s) > longest {
-		return ""
-	}
-	best, bestDistance := "", max(1, len(s)/3)+1
-	for _, n := range names {
-		if d := distance(s, n); d < bestDistance {
-			best, bestDistance = n, d
-		}
-	}
-	if best != "" {
-		return best
-	}
-	// An abbreviation is farther away than any slip of the keyboard.
-	for _, n := range names {
-		if len(s) >= 3 && (strings.HasPrefix(n, s) || strings.HasPrefix(s, n) && len(n) >= 3) {
-			return n
-		}
-	}
-	return ""
-}
-
-// distance counts the insertions, deletions, replacements and swaps of
-// neighbours that turn a into b (optimal string alignment).
-func distance(a, b string) int {
-	prev2, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, row = prev, row, prev2
-	}
-	return prev[len(b)]
+	return "", document.Unknown("capability", s, document.Nearest(name, all), "see capabilities(7)")
 }
 
 // checkPath refuses what no system call could be given.
@@ -181,9 +104,9 @@ func checkPath(s string) error {
 	case s == "":
 		return errors.New("an empty path")
 	case strings.IndexByte(s, 0) >= 0:
-		return fmt.Errorf("path %s holds a NUL byte, which no path can", clip(s))
+		return fmt.Errorf("path %s holds a NUL byte, which no path can", document.Clip(s))
 	case len(s) > pathMax:
-		return fmt.Errorf("path %s is %d bytes long, the kernel takes %d", clip(s), len(s), pathMax)
+		return fmt.Errorf("path %s is %d bytes long, the kernel takes %d", document.Clip(s), len(s), pathMax)
 	}
 	return nil
 }

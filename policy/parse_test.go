@@ -150,7 +150,7 @@ func TestParseEveryKey(t *testing.T) {
 
 // Every key that the schema has is in the file above, so none is untested.
 func TestEveryKeyIsThere(t *testing.T) {
-	root, err := readDocument("e.toml", []byte(every))
+	root, err := readTree("e.toml", []byte(every))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,9 +162,9 @@ func TestEveryKeyIsThere(t *testing.T) {
 		for _, k := range keys {
 			at := root
 			if section != "" {
-				at = root.get(section)
+				at = root.Get(section)
 			}
-			if at.get(k) == nil {
+			if at.Get(k) == nil {
 				t.Errorf("%s.%s is in no test", section, k)
 			}
 		}

@@ -5,12 +5,18 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // Loader reads the policy file that an extends names. It is given a path, or
 // a name that is no built-in profile's; file is what the result is called in
 // messages and what its own relative extends start from.
 type Loader func(name string) (file string, data []byte, err error)
+
+// maxFile is the largest policy file, in bytes, that is read. People write
+// a few KiB; what is over a MiB is some other file.
+const maxFile = 1 << 20
 
 // maxExtends bounds a chain of files that extend each other.
 const maxExtends = 16
@@ -35,17 +41,17 @@ func Resolve(file string, data []byte, load Loader) (*Policy, error) {
 
 func resolve(file string, data []byte, load Loader, chain []string) (*Policy, error) {
 	chain = append(chain, file)
-	root, err := readDocument(file, data)
+	root, err := readTree(file, data)
 	if err != nil {
 		return nil, err
 	}
 	p := New()
-	if v := root.get("extends"); v != nil {
-		fail := func(err error) error { return &Error{File: file, Line: v.line, Key: "extends", Err: err} }
-		if v.kind != kString {
-			return nil, fail(fmt.Errorf("want the name of a profile or the path of a file, not %s", v.kind))
+	if v := root.Get("extends"); v != nil {
+		fail := func(err error) error { return &Error{File: file, Line: v.Line, Key: "extends", Err: err} }
+		if v.Kind != document.String {
+			return nil, fail(fmt.Errorf("want the name of a profile or the path of a file, not %s", v.Kind))
 		}
-		base, text, err := loadBase(file, v.text, load)
+		base, text, err := loadBase(file, v.Text, load)
 		if err != nil {
 			return nil, fail(err)
 		}
@@ -66,6 +72,14 @@ func resolve(file string, data []byte, load Loader, chain []string) (*Policy, er
 	return p, nil
 }
 
+// readTree parses a file. The errors are of type *Error.
+func readTree(file string, data []byte) (*document.Value, error) {
+	if len(data) > maxFile {
+		return nil, &Error{File: file, Err: fmt.Errorf("%d bytes: a policy file may have 1 MiB; is this the right file?", len(data))}
+	}
+	return document.ReadTOML(file, data)
+}
+
 // loadBase finds what an extends names.
 func loadBase(file, name string, load Loader) (string, []byte, error) {
 	if text, ok := BuiltinFile(name); ok {
@@ -77,7 +91,7 @@ func loadBase(file, name string, load Loader) (string, []byte, error) {
 	isPath := strings.Contains(name, "/") || strings.HasSuffix(name, ".toml")
 	if load == nil {
 		if isPath {
-			return "", nil, fmt.Errorf("%s is a file, and here only built-in profiles are read: %s", clip(name), strings.Join(Builtins(), ", "))
+			return "", nil, fmt.Errorf("%s is a file, and here only built-in profiles are read: %s", document.Clip(name), strings.Join(Builtins(), ", "))
 		}
 		return "", nil, unknownProfile(name)
 	}
@@ -91,9 +105,9 @@ func loadBase(file, name string, load Loader) (string, []byte, error) {
 	case err == nil:
 		return base, data, nil
 	case isPath:
-		return "", nil, fmt.Errorf("can't read %s: %w", clip(name), err)
+		return "", nil, fmt.Errorf("can't read %s: %w", document.Clip(name), err)
 	}
 	return "", nil, fmt.Errorf("%w (%w)", unknownProfile(name), err)
 }
 
-func unknownProfile(name string) error { return oneOf("profile", name, Builtins()) }
+func unknownProfile(name string) error { return document.OneOf("profile", name, Builtins()) }

@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // sectionKeys returns the keys that a [section] may hold; nil: any; ok is
@@ -46,22 +48,22 @@ func splitKey(key string) (section, name string) {
 }
 
 // checkKeys refuses what is no key of a policy.
-func (d *decoder) checkKeys(root *value) error {
+func (d *decoder) checkKeys(root *document.Value) error {
 	top, _ := sectionKeys("")
-	for _, e := range root.keys {
-		keys, ok := sectionKeys(e.key)
-		if !ok || e.key == "" {
-			if !has(top, e.key) {
-				return d.unknownKey(e.line, "", e.key, append(top, sections()...))
+	for _, e := range root.Keys {
+		keys, ok := sectionKeys(e.Key)
+		if !ok || e.Key == "" {
+			if !has(top, e.Key) {
+				return d.unknownKey(e.Line, "", e.Key, append(top, sections()...))
 			}
 			continue
 		}
-		if e.val.kind != kTable {
-			return d.wrong(e.val, e.key, "a table, such as ["+e.key+"]")
+		if e.Val.Kind != document.Table {
+			return d.wrong(e.Val, e.Key, "a table, such as ["+e.Key+"]")
 		}
-		for _, in := range e.val.keys {
-			if !has(keys, in.key) {
-				return d.unknownKey(in.line, e.key, in.key, keys)
+		for _, in := range e.Val.Keys {
+			if !has(keys, in.Key) {
+				return d.unknownKey(in.Line, e.Key, in.Key, keys)
 			}
 		}
 	}
@@ -85,16 +87,16 @@ func (d *decoder) unknownKey(line int, section, key string, siblings []string) e
 		path = []string{section, key}
 	}
 	near := elsewhere(key)
-	if n := nearest(key, siblings); near == "" && n != "" {
+	if n := document.Nearest(key, siblings); near == "" && n != "" {
 		near = n
 		if section != "" {
 			near = section + "." + n
 		}
 	}
 	if near == "" {
-		return d.fail(line, dottedKey(path...), fmt.Errorf("unknown key: here may be %s", strings.Join(siblings, ", ")))
+		return d.fail(line, document.DottedKey(path...), fmt.Errorf("unknown key: here may be %s", strings.Join(siblings, ", ")))
 	}
-	return d.fail(line, dottedKey(path...), fmt.Errorf("unknown key: did you mean %s?", near))
+	return d.fail(line, document.DottedKey(path...), fmt.Errorf("unknown key: did you mean %s?", near))
 }
 
 // elsewhere finds a key by its last part, or by the flag that sets the same.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // setting is one key of the TOML form that holds a scalar, or a list of them.
@@ -26,10 +28,10 @@ type setting struct {
 }
 
 const (
-	aString = 1 << kString
-	aNumber = aString | 1<<kInteger
-	aFloat  = aNumber | 1<<kFloat
-	aBool   = 1 << kBool
+	aString = 1 << document.String
+	aNumber = aString | 1<<document.Integer
+	aFloat  = aNumber | 1<<document.Float
+	aBool   = 1 << document.Bool
 )
 
 // settings are in the order in which they are applied: what implies another
@@ -97,14 +99,14 @@ func setDescription(p *Policy, s, _ string) error { p.Description = s; return ch
 func checkText(s string) error {
 	for _, r := range s {
 		if r == utf8.RuneError || (r < ' ' && r != '\n' && r != '\t') || r == 0x7f {
-			return fmt.Errorf("%s holds a control character", clip(s))
+			return fmt.Errorf("%s holds a control character", document.Clip(s))
 		}
 	}
 	return nil
 }
 
 func setNetwork(p *Policy, s, where string) error {
-	if err := oneOf("network", s, []string{string(NetworkNone), string(NetworkPrivate), string(NetworkHost)}); err != nil {
+	if err := document.OneOf("network", s, []string{string(NetworkNone), string(NetworkPrivate), string(NetworkHost)}); err != nil {
 		return err
 	}
 	p.Network = Network(s)
@@ -125,7 +127,7 @@ func share(p *Policy, name, where string) (string, error) {
 func (p *Policy) setNamespace(name string, fresh bool, where string) error {
 	b := p.Unshare.namespace(name)
 	if b == nil {
-		return oneOf("namespace", name, NamespaceNames())
+		return document.OneOf("namespace", name, NamespaceNames())
 	}
 	*b = fresh
 	p.from("namespaces."+name, where)
@@ -138,7 +140,7 @@ func (p *Policy) setNamespace(name string, fresh bool, where string) error {
 
 func setUserMode(p *Policy, s, where string) error {
 	modes := []string{string(UserCurrent), string(UserRoot), string(UserSingle), string(UserRanges)}
-	if err := oneOf("user mode", s, modes); err != nil {
+	if err := document.OneOf("user mode", s, modes); err != nil {
 		return err
 	}
 	p.User = User{Mode: UserMode(s)} // other ids were of another mode
@@ -211,7 +213,7 @@ func without(list []string, item string) []string {
 }
 
 func setSeccomp(p *Policy, s, where string) error {
-	if err := oneOf("seccomp profile", s, SeccompProfiles()); err != nil {
+	if err := document.OneOf("seccomp profile", s, SeccompProfiles()); err != nil {
 		return err
 	}
 	p.Seccomp = s
@@ -220,7 +222,7 @@ func setSeccomp(p *Policy, s, where string) error {
 }
 
 func setLandlock(p *Policy, s, where string) error {
-	if err := oneOf("landlock mode", s, []string{string(LandlockRequire), string(LandlockWhereAvailable), string(LandlockOff)}); err != nil {
+	if err := document.OneOf("landlock mode", s, []string{string(LandlockRequire), string(LandlockWhereAvailable), string(LandlockOff)}); err != nil {
 		return err
 	}
 	p.Landlock = Landlock(s)
@@ -244,15 +246,15 @@ func setHostname(p *Policy, s, where string) error {
 func checkHostname(s string) error {
 	const hostNameMax = 64 // __NEW_UTS_LEN
 	if len(s) > hostNameMax {
-		return fmt.Errorf("host name %s is %d bytes long, the kernel takes %d", clip(s), len(s), hostNameMax)
+		return fmt.Errorf("host name %s is %d bytes long, the kernel takes %d", document.Clip(s), len(s), hostNameMax)
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if s != "" && (label == "" || label[0] == '-' || label[len(label)-1] == '-') {
-			return fmt.Errorf("host name %s has a part that is empty or begins or ends with a hyphen", clip(s))
+			return fmt.Errorf("host name %s has a part that is empty or begins or ends with a hyphen", document.Clip(s))
 		}
 		for i := range len(label) {
 			if c := label[i]; (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return fmt.Errorf("host name %s: only letters, digits, hyphens and dots", clip(s))
+				return fmt.Errorf("host name %s: only letters, digits, hyphens and dots", document.Clip(s))
 			}
 		}
 	}
@@ -260,7 +262,7 @@ func checkHostname(s string) error {
 }
 
 func setTerminal(p *Policy, s, where string) error {
-	if err := oneOf("terminal mode", s, []string{string(TerminalAuto), string(TerminalAlways), string(TerminalNever)}); err != nil {
+	if err := document.OneOf("terminal mode", s, []string{string(TerminalAuto), string(TerminalAlways), string(TerminalNever)}); err != nil {
 		return err
 	}
 	p.Terminal = Terminal(s)

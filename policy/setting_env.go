@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // keepEnv lets a variable of the caller's through, whatever a profile set it to.
@@ -48,7 +50,7 @@ func (p *Policy) setEnv(name, val, where string) error {
 		return err
 	}
 	if strings.IndexByte(val, 0) >= 0 {
-		return fmt.Errorf("the value of %s holds a NUL byte, which ends it", clip(name))
+		return fmt.Errorf("the value of %s holds a NUL byte, which ends it", document.Clip(name))
 	}
 	p.Env.Unset = without(p.Env.Unset, name)
 	p.Env.Keep = without(p.Env.Keep, name)
@@ -81,11 +83,11 @@ func checkEnvName(name string) error {
 	case name == "":
 		return errors.New(`an empty name: write one such as "TERM"`)
 	case strings.IndexByte(name, '=') >= 0:
-		return fmt.Errorf("the name %s holds a =, which would end it", clip(name))
+		return fmt.Errorf("the name %s holds a =, which would end it", document.Clip(name))
 	case strings.IndexByte(name, 0) >= 0:
-		return fmt.Errorf("the name %s holds a NUL byte, which would end it", clip(name))
+		return fmt.Errorf("the name %s holds a NUL byte, which would end it", document.Clip(name))
 	case strings.IndexByte(name, '*') >= 0:
-		return fmt.Errorf("the name %s: a * may only end a name of keep", clip(name))
+		return fmt.Errorf("the name %s: a * may only end a name of keep", document.Clip(name))
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // Bounds of the limits. The kernel rounds memory down to whole pages, so less
@@ -123,7 +125,7 @@ func setCpuset(p *Policy, s, where string) error {
 // checkCpuset holds s against the list format of cpuset(7).
 func checkCpuset(s string) error {
 	wrong := func() error {
-		return fmt.Errorf(`%s is not a list of processors: write numbers and ranges such as "0-2,7"`, clip(s))
+		return fmt.Errorf(`%s is not a list of processors: write numbers and ranges such as "0-2,7"`, document.Clip(s))
 	}
 	for part := range strings.SplitSeq(s, ",") {
 		first, last, ranged := strings.Cut(part, "-")
@@ -151,13 +153,13 @@ func checkParent(s string) error {
 		return err
 	}
 	if s[0] != '/' {
-		return fmt.Errorf("%s is not absolute: write the whole path of the cgroup's directory", clip(s))
+		return fmt.Errorf("%s is not absolute: write the whole path of the cgroup's directory", document.Clip(s))
 	}
 	return nil
 }
 
 func whereAvailable(p *Policy, name, where string) (string, error) {
-	if err := oneOf("limit", name, LimitNames()); err != nil {
+	if err := document.OneOf("limit", name, LimitNames()); err != nil {
 		return "", err
 	}
 	if !slices.Contains(p.Limits.WhereAvailable, name) {
@@ -196,7 +198,7 @@ func setMaxOutput(p *Policy, s, where string) (err error) {
 // setRlimit reads "soft", "soft:hard", each a number, a size where the limit
 // is one of bytes, or "unlimited".
 func (p *Policy) setRlimit(name, text, where string) error {
-	if err := oneOf("rlimit", name, RlimitNames()); err != nil {
+	if err := document.OneOf("rlimit", name, RlimitNames()); err != nil {
 		return err
 	}
 	soft, hard, two := strings.Cut(text, ":")
@@ -271,7 +273,7 @@ func checkIO(l IOLimit) error {
 		return fmt.Errorf("device: %w", err)
 	}
 	if l.ReadBPS == 0 && l.WriteBPS == 0 && l.ReadIOPS == 0 && l.WriteIOPS == 0 {
-		return fmt.Errorf(`no limit for %s: give rbps, wbps, riops or wiops`, clip(l.Device))
+		return fmt.Errorf(`no limit for %s: give rbps, wbps, riops or wiops`, document.Clip(l.Device))
 	}
 	for _, n := range [...]int64{int64(l.ReadBPS), int64(l.WriteBPS), l.ReadIOPS, l.WriteIOPS} {
 		if n < 0 || n > maxNumber {
@@ -296,7 +298,7 @@ func (l *IOLimit) setIO(name, s string) (err error) {
 			l.WriteIOPS = int64(n)
 		}
 	default:
-		err = oneOf("limit", name, []string{"rbps", "wbps", "riops", "wiops"})
+		err = document.OneOf("limit", name, []string{"rbps", "wbps", "riops", "wiops"})
 	}
 	return err
 }

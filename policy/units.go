@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // maxNumber is the largest size, duration or count that is taken for meant:
@@ -89,9 +91,9 @@ func unitShift(unit string) (uint, error) {
 			return 50, nil
 		}
 	case "B", "b":
-		return 0, fmt.Errorf("unit %s is 1000 to some and 1024 to others: write %s or %siB for 1024", clip(unit), unit[:1], unit[:1])
+		return 0, fmt.Errorf("unit %s is 1000 to some and 1024 to others: write %s or %siB for 1024", document.Clip(unit), unit[:1], unit[:1])
 	}
-	return 0, fmt.Errorf("unknown unit %s: use K, M, G, T or P (powers of 1024)", clip(unit))
+	return 0, fmt.Errorf("unknown unit %s: use K, M, G, T or P (powers of 1024)", document.Clip(unit))
 }
 
 // digits reports whether s is one decimal digit or more.

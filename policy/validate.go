@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // Validate refuses an expanded policy that says two things at once, or that
@@ -93,7 +95,7 @@ func validateNames(p *Policy) error {
 	for i, c := range p.Capabilities {
 		name, err := capabilityName(c)
 		if err == nil && name != c {
-			err = fmt.Errorf("capability %s: write it as %s", clip(c), name)
+			err = fmt.Errorf("capability %s: write it as %s", document.Clip(c), name)
 		}
 		if err == nil && slices.Contains(p.Capabilities[:i], c) {
 			err = fmt.Errorf("capability %s is there twice", c)
@@ -103,7 +105,7 @@ func validateNames(p *Policy) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Rlimits)) {
-		err := oneOf("rlimit", name, RlimitNames())
+		err := document.OneOf("rlimit", name, RlimitNames())
 		if err == nil {
 			err = checkRlimit(p.Rlimits[name])
 		}
@@ -153,7 +155,7 @@ func validateLimits(p *Policy) error {
 		}
 	}
 	for _, name := range l.WhereAvailable {
-		if err := oneOf("limit", name, LimitNames()); err != nil {
+		if err := document.OneOf("limit", name, LimitNames()); err != nil {
 			return at(p, "limits.where-available."+name, err)
 		}
 		if !l.has(name) {
@@ -188,7 +190,7 @@ func validateEnv(p *Policy) error {
 	for _, name := range slices.Sorted(maps.Keys(p.Env.Set)) {
 		err := checkEnvName(name)
 		if err == nil && strings.IndexByte(p.Env.Set[name], 0) >= 0 {
-			err = fmt.Errorf("the value of %s holds a NUL byte, which ends it", clip(name))
+			err = fmt.Errorf("the value of %s holds a NUL byte, which ends it", document.Clip(name))
 		}
 		if err != nil {
 			return at(p, "env.set."+name, err)
@@ -206,11 +208,11 @@ func validateCwd(p *Policy) error {
 		return at(p, "cwd", err)
 	}
 	if !clean(dir) {
-		return at(p, "cwd", fmt.Errorf("%s is not an absolute, clean path: policy.Expand makes it one", clip(dir)))
+		return at(p, "cwd", fmt.Errorf("%s is not an absolute, clean path: policy.Expand makes it one", document.Clip(dir)))
 	}
 	if err := p.visible(dir); err != nil {
 		return at(p, "cwd", fmt.Errorf("the working directory %s is not in the sandbox, as %w: show it with --read %s, or choose another with --cwd",
-			clip(dir), err, dir))
+			document.Clip(dir), err, dir))
 	}
 	return nil
 }

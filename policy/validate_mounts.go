@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // checkMount refuses an entry that contradicts itself, expanded or not.
@@ -12,7 +14,7 @@ func checkMount(m *Mount) error {
 	switch m.Kind {
 	case Read, Write, Hide, Tmpfs, Overlay, File, Symlink, Dev, Proc:
 	default:
-		return oneOf("kind", string(m.Kind), kinds())
+		return document.OneOf("kind", string(m.Kind), kinds())
 	}
 	for _, field := range [...]struct {
 		name string
@@ -59,10 +61,10 @@ func checkMount(m *Mount) error {
 	case m.Upper != "" && path.Clean(m.Upper) == path.Clean(m.Work):
 		return errors.New("upper and work must be two directories of one file system")
 	case m.Subset != "" && m.Subset != "pid":
-		return fmt.Errorf("subset: %w", oneOf("subset", m.Subset, []string{"pid"}))
+		return fmt.Errorf("subset: %w", document.OneOf("subset", m.Subset, []string{"pid"}))
 	}
 	if m.Hidepid != "" {
-		return oneOf("hidepid", m.Hidepid, []string{"noaccess", "invisible", "ptraceable"})
+		return document.OneOf("hidepid", m.Hidepid, []string{"noaccess", "invisible", "ptraceable"})
 	}
 	return nil
 }
@@ -89,7 +91,7 @@ func clean(name string) bool {
 }
 
 func notExpanded(what, name string) error {
-	return fmt.Errorf("its %s %s is not absolute and clean: policy.Expand makes it so", what, clip(name))
+	return fmt.Errorf("its %s %s is not absolute and clean: policy.Expand makes it so", what, document.Clip(name))
 }
 
 func validateMounts(p *Policy) error {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 func TestValidate(t *testing.T) {
@@ -132,7 +134,7 @@ func TestNearest(t *testing.T) {
 		"pid": "pids", "memroy": "memory", "swpa": "swap", "cpu": "cpus", "xyz": "", "": "", "mem": "memory",
 		strings.Repeat("pids", 100): "",
 	} {
-		if got := nearest(in, LimitNames()); got != want {
+		if got := document.Nearest(in, LimitNames()); got != want {
 			t.Errorf("nearest to %q is %q, want %q", in, got, want)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // MountAt returns the entry of an expanded policy that decides what is at an
@@ -50,11 +52,11 @@ func (p *Policy) visible(dir string) error {
 	}
 	switch {
 	case m == nil:
-		return fmt.Errorf("nothing shows %s inside", clip(dir))
+		return fmt.Errorf("nothing shows %s inside", document.Clip(dir))
 	case m.Kind == Hide:
 		return fmt.Errorf("%s hides it", describe(m))
 	case m.Kind == File:
-		return fmt.Errorf("%s is a file", clip(m.Path))
+		return fmt.Errorf("%s is a file", document.Clip(m.Path))
 	case m.Kind == Tmpfs && m.Path != dir:
 		return fmt.Errorf("%s is empty", describe(m))
 	case m.Kind == Dev && m.Path != dir && dir != m.Path+"/shm" && dir != m.Path+"/pts" && dir != m.Path+"/mqueue":
@@ -65,7 +67,7 @@ func (p *Policy) visible(dir string) error {
 
 // describe names an entry in a message about another thing.
 func describe(m *Mount) string {
-	s := fmt.Sprintf("%s %s", m.Kind, clip(m.Path))
+	s := fmt.Sprintf("%s %s", m.Kind, document.Clip(m.Path))
 	if m.Origin != "" && !strings.HasPrefix(m.Origin, "--") {
 		s += " (" + m.Origin + ")"
 	}

@@ -10,7 +10,7 @@ import (
 // layers are the packages from the bottom to the top, docs/design.md section 4. A
 // package may import those of the layers below its own.
 var layers = [][]string{
-	{"seccomp", "internal/host", "internal/needs"},
+	{"seccomp", "internal/document", "internal/host", "internal/needs"},
 	{"seccomp/profile"},
 	{"policy"},
 	{"policy/internal/genbuiltin", "seccomp/internal/genfilters", "seccomp/internal/gentables"},
@@ -32,12 +32,13 @@ var users = []string{"bench", "internal/checks"}
 // of use without a plan, and plan and launcher decide without looking.
 var leaves = map[string][]string{
 	"internal/needs":          {},
-	"policy":                  {"seccomp", "seccomp/profile"},
+	"internal/document":       {},
+	"policy":                  {"internal/document", "seccomp", "seccomp/profile"},
 	"seccomp":                 {},
 	"internal/host":           {},
 	"internal/cgroup":         {"policy"},
 	"internal/program":        {"policy"},
-	"seccomp/profile":         {"seccomp"},
+	"seccomp/profile":         {"internal/document", "seccomp"},
 	"internal/plan":           {"policy", "seccomp", "internal/host"},
 	"internal/launcher":       {"policy", "seccomp", "internal/host", "internal/plan"},
 	"internal/cgroup/systemd": {"policy", "internal/cgroup", "internal/host"},

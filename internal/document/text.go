@@ -1,13 +1,13 @@
-package policy
+package document
 
 import (
 	"fmt"
 	"strings"
 )
 
-// dottedKey writes a key as TOML would, quoted where it must be, and cut short
+// DottedKey writes a key as TOML would, quoted where it must be, and cut short
 // where it is long.
-func dottedKey(path ...string) string {
+func DottedKey(path ...string) string {
 	var b strings.Builder
 	for i, key := range path {
 		if i > 0 {
@@ -17,17 +17,17 @@ func dottedKey(path ...string) string {
 			b.WriteString("…")
 			break
 		}
-		if bareKey(key) && len(key) <= 80 {
+		if BareKey(key) && len(key) <= 80 {
 			b.WriteString(key)
 		} else {
-			b.WriteString(clip(key))
+			b.WriteString(Clip(key))
 		}
 	}
 	return b.String()
 }
 
-// bareKey reports whether TOML needs no quotes around s.
-func bareKey(s string) bool {
+// BareKey reports whether TOML needs no quotes around s.
+func BareKey(s string) bool {
 	for i := range len(s) {
 		c := s[i]
 		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
@@ -37,16 +37,16 @@ func bareKey(s string) bool {
 	return s != ""
 }
 
-// key is a key of a table, quoted where it must be.
-func key(s string) string {
-	if bareKey(s) {
+// Key is a key of a table, quoted where it must be.
+func Key(s string) string {
+	if BareKey(s) {
 		return s
 	}
-	return quote(s)
+	return Quote(s)
 }
 
-// quote writes a basic string of TOML.
-func quote(s string) string {
+// Quote writes a basic string of TOML.
+func Quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {
