@@ -21,7 +21,7 @@ var pure = map[string][]string{
 	"policy":            nil,
 	"internal/plan":     nil,
 	"internal/launcher": nil,
-	"seccomp":           {"load.go", "load_unsafe.go"},
+	"seccomp":           {"load.go", "load_unsafe.go", "notify.go", "notify_memory.go", "notify_unsafe.go"},
 }
 
 // impure are packages that a pure one has no use for.
