@@ -210,6 +210,7 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 		return nil, err
 	}
 	return &supervise.Spec{
+		Notify: (*supervise.Notify)(c.Notify),
 		Policy: p, Args: args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked,
 	}, nil
 }

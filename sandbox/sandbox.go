@@ -29,6 +29,10 @@ type Cmd struct {
 	Stdout, Stderr io.Writer
 	ExtraFiles     []*os.File // file descriptors 3, 4, … inside
 
+	// Notify has system calls of the command answered by a function of this
+	// program; nil: by the kernel alone.
+	Notify *Notify
+
 	// Env is the environment that the policy's rules are applied to; nil: os.Environ().
 	Env []string
 	// Dir is what relative paths of the policy mean; empty: the current directory.

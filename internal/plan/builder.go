@@ -35,6 +35,9 @@ type builder struct {
 	umask      Var // the caller's
 	outside    Var // what the supervisor's pid is inside: 0, or real without a pid namespace
 	sigfd      Var
+	listener   Var // number that the listener has, see Notify
+	execRead   Var // pipe whose end of file tells of the command's exec
+	execWrite  Var
 	parent     Label // where pid 1 goes on after making the command
 
 	whole Var   // in place: argv as `cloche run` was given it

@@ -26,9 +26,15 @@ func (b *builder) session() {
 // credentials, Landlock, filter - happens here, in a process of one thread.
 func (b *builder) command() {
 	if b.policy.Init {
+		if b.in.Notify != nil {
+			b.keepListenerNumber()
+		}
 		b.begin(Step{Process: Init, Name: "fork"})
 		flags := []Const{cSigchld}
-		if !b.policy.Unshare.Time {
+		switch {
+		case b.in.Notify != nil:
+			flags = []Const{cCloneFiles, cSigchld} // pid 1 has something to do meanwhile
+		case !b.policy.Unshare.Time:
 			flags = []Const{cCloneVM, cCloneVfork, cSigchld}
 		}
 		b.op(SysClone, Flags(flags...), null, null, null, null).to(b.child)
@@ -62,9 +68,12 @@ func (b *builder) command() {
 
 	b.begin(Step{Process: Command, Name: "ready"})
 	b.send(RecordReady)
+	if b.in.Notify != nil {
+		b.loadNotify()
+	}
 	if len(b.in.Filter) > 0 {
 		b.begin(Step{Process: Command, Name: "seccomp " + b.policy.Seccomp, Kind: KindSeccomp, Origin: b.policy.Origins["seccomp.profile"]})
-		b.loadFilter(b.in.Filter)
+		b.loadFilter(b.in.Filter, Num(0))
 	}
 	b.exec()
 }

@@ -214,6 +214,8 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 			return "the kernel refuses the filter", "this is a defect of Cloche: please report it with `cloche seccomp` output"
 		case unix.EACCES:
 			return "a filter needs no_new_privs or CAP_SYS_ADMIN", "this is a defect of Cloche: please report it"
+		case unix.EBUSY:
+			return "something around this sandbox answers system calls already, and the kernel lets one listener do that", "leave out --audit here, or use it there"
 		}
 	case KindExec:
 		return execReason(e)

@@ -95,6 +95,29 @@ func TestGoldenOldKernel(t *testing.T) {
 	golden(t, "default-without-mount-setattr", in)
 }
 
+// TestGoldenNotify is the plan with a listener, in which pid 1 does not sleep until
+// the command's exec.
+func TestGoldenNotify(t *testing.T) {
+	in := input(t, builtin(t, "default"))
+	in.ControlFD, in.Notify = 4, &Notify{Filter: testFilter, Killable: true}
+	golden(t, "default-notify", in)
+
+	in.Policy.Init = false
+	if _, err := Compile(in); err == nil || !strings.Contains(err.Error(), "init = false") {
+		t.Errorf("without init: %v", err)
+	}
+	in = input(t, builtin(t, "default"))
+	in.Notify = &Notify{Filter: testFilter}
+	in.Facts.RangeOnExec = false
+	if _, err := Compile(in); err == nil || !strings.Contains(err.Error(), "Linux 5.11") {
+		t.Errorf("on Linux 5.10: %v", err)
+	}
+	in.Facts.RangeOnExec, in.Standalone = true, &Standalone{Command: []string{"true"}}
+	if _, err := Compile(in); err == nil || !strings.Contains(err.Error(), "cloche run") {
+		t.Errorf("as an executable: %v", err)
+	}
+}
+
 // TestKernelRefused: a call that has no substitute is named, and only where the
 // policy needs it.
 func TestKernelRefused(t *testing.T) {

@@ -40,9 +40,12 @@ func (b *builder) settle() {
 	if !b.policy.Init {
 		return
 	}
+	b.mark(b.parent)
+	if b.in.Notify != nil {
+		b.handOver()
+	}
 	b.begin(Step{Process: Init, Name: "confine pid 1"})
 	status := uint64(b.in.StatusFD)
-	b.mark(b.parent)
 	b.send(RecordStarted)
 	b.op(SysCloseRange, Num(0), Num(status-1), Num(0))
 	b.op(SysCloseRange, Num(status+1), Num(^uint64(0)>>32), Num(0))
@@ -55,7 +58,7 @@ func (b *builder) settle() {
 	b.bound(b.initCapabilities())
 	b.setCapabilities(b.initCapabilities(), 0)
 	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
-	b.loadFilter(b.in.InitFilter)
+	b.loadFilter(b.in.InitFilter, Num(0))
 	b.resident = true
 	if b.builds() {
 		// The messages of a failure go with the set-up: an error from here on

@@ -18,12 +18,13 @@ type Input struct {
 
 	Filter     []unix.SockFilter // of the command; nil: none
 	InitFilter []unix.SockFilter // of pid 1
+	Notify     *Notify           // nil: no call is answered by the supervisor
 
 	// File descriptors that the launcher inherits beside 0, 1, 2 and the
 	// command's own extra ones, which are 3 to 2+ExtraFiles.
 	ExtraFiles int
 	StatusFD   int   // pipe to the supervisor
-	ControlFD  int   // socket to the supervisor: terminal, id maps; -1: none
+	ControlFD  int   // socket to the supervisor: terminal, id maps, listener; -1: none
 	EntryFDs   []int // v1 tasks files (or cgroup.procs) to write 0 to
 	CgroupFD   int   // v2 directory for CLONE_INTO_CGROUP; -1: none
 	HasCgroup  bool
@@ -161,6 +162,9 @@ func Compile(in Input) (*Plan, error) {
 		}
 	}
 	if err := b.checkKernel(); err != nil {
+		return nil, err
+	}
+	if err := b.checkNotify(); err != nil {
 		return nil, err
 	}
 	if err := b.arrangeMounts(); err != nil {

@@ -9,7 +9,7 @@ import (
 
 // loadFilter gives the calling process a seccomp(2) filter. It comes after
 // no_new_privs, which is what allows it without privilege.
-func (b *builder) loadFilter(prog []unix.SockFilter) {
+func (b *builder) loadFilter(prog []unix.SockFilter, flags Arg) {
 	code := &Data{Bytes: make([]byte, 8*len(prog)), Align: 8, Text: "[" + strconv.Itoa(len(prog)) + " instructions]"}
 	for i, in := range prog {
 		at := code.Bytes[8*i:]
@@ -19,5 +19,5 @@ func (b *builder) loadFilter(prog []unix.SockFilter) {
 	}
 	fprog := &Data{Bytes: make([]byte, 16), Align: 8, Relocs: []Reloc{{Off: 8, To: code}}, Text: "{len=" + strconv.Itoa(len(prog)) + ", filter=…}"}
 	binary.LittleEndian.PutUint16(fprog.Bytes, uint16(len(prog)))
-	b.op(SysSeccomp, named("SECCOMP_SET_MODE_FILTER", unix.SECCOMP_SET_MODE_FILTER), Num(0), Ref(fprog))
+	b.op(SysSeccomp, named("SECCOMP_SET_MODE_FILTER", unix.SECCOMP_SET_MODE_FILTER), flags, Ref(fprog))
 }

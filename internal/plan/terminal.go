@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"encoding/binary"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // openTerminal opens a pseudo-terminal in the sandbox's own devpts and hands
 // its master to the supervisor by SCM_RIGHTS, unix(7). The other end is opened
@@ -20,18 +16,7 @@ func (b *builder) openTerminal() {
 	b.op(SysIoctl, Slot(b.master), named("TIOCSPTLCK", unix.TIOCSPTLCK), Ref(words("[0]", 0)))
 	b.op(SysIoctl, Slot(b.master), named("TIOCGPTPEER", 0x5441), Flags(cRdwr, cNoctty)).to(b.slave)
 
-	one := &Data{Bytes: []byte{1}, Text: "\"\\1\""}
-	iov := &Data{Bytes: make([]byte, 16), Align: 8, Relocs: []Reloc{{Off: 0, To: one}}, Text: "[{1 byte}]"}
-	iov.Bytes[8] = 1
-	control := &Data{Section: SetupRW, Bytes: make([]byte, 24), Align: 8, Text: "{SCM_RIGHTS, [$master]}"}
-	binary.LittleEndian.PutUint64(control.Bytes, 20)
-	binary.LittleEndian.PutUint32(control.Bytes[8:], unix.SOL_SOCKET)
-	binary.LittleEndian.PutUint32(control.Bytes[12:], unix.SCM_RIGHTS)
-	msg := &Data{Bytes: make([]byte, 56), Align: 8, Relocs: []Reloc{{Off: 16, To: iov}, {Off: 32, To: control}}, Text: "{msg_control={SCM_RIGHTS, [$master]}}"}
-	msg.Bytes[24] = 1
-	msg.Bytes[40] = 24
-	b.op(Store, RefAt(control, 16), Slot(b.master), Num(4))
-	b.op(SysSendmsg, Num(uint64(b.in.ControlFD)), Ref(msg), named("MSG_NOSIGNAL", unix.MSG_NOSIGNAL))
+	b.sendDescriptor(b.master, SentTerminal, "master")
 	b.op(SysClose, Slot(b.master))
 	// The supervisor answers when the size and the modes are set: the command
 	// never sees a terminal of 0 by 0.

@@ -13,31 +13,12 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
-// receiveTerminal takes the master of the sandbox's terminal from pid 1.
-func (p *Process) receiveTerminal() {
-	buf, oob := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
-	for {
-		_, n, _, _, err := unix.Recvmsg(int(p.control.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || n == 0 {
-			return // the set-up failed; its record says so
-		}
-		msgs, err := unix.ParseSocketControlMessage(oob[:n])
-		if err != nil || len(msgs) == 0 {
-			return
-		}
-		fds, err := unix.ParseUnixRights(&msgs[0])
-		if err != nil || len(fds) == 0 {
-			return
-		}
-		// Non-blocking, so that a read of it ends when the file is closed.
-		_ = unix.SetNonblock(fds[0], true)
-		p.spec.OnTerminal(os.NewFile(uintptr(fds[0]), "terminal"))
-		_, _ = p.control.Write([]byte{1})
-		return
-	}
+// takeTerminal passes the master of the sandbox's terminal on, and lets pid 1 go on.
+func (p *Process) takeTerminal(fd int) {
+	// Non-blocking, so that a read of it ends when the file is closed.
+	_ = unix.SetNonblock(fd, true)
+	p.spec.OnTerminal(os.NewFile(uintptr(fd), "terminal"))
+	_, _ = p.control.Write([]byte{1})
 }
 
 // writeIDMaps has newuidmap(1) and newgidmap(1) write the ranges of

@@ -134,6 +134,9 @@ func (pr *Prepared) lookAround() error {
 	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
 		return err
 	}
+	if in.Notify, err = notifyPlan(spec.Notify, facts.GOARCH); err != nil {
+		return err
+	}
 	in.InitFilter = seccomp.InitProgram(facts.GOARCH)
 	pr.input = in
 	return nil
@@ -165,7 +168,7 @@ func (pr *Prepared) number(in *plan.Input) {
 	next := 3 + len(pr.spec.ExtraFiles)
 	take := func() int { next++; return next - 1 }
 	in.StatusFD = take()
-	if in.HasTerminal() || in.Policy.User.Mode == policy.UserRanges {
+	if in.HasTerminal() || in.Policy.User.Mode == policy.UserRanges || in.Notify != nil {
 		in.ControlFD = take()
 	}
 	if pr.group != nil {
@@ -229,8 +232,8 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 		p.output.started()
 	}
 	p.watch(ctx)
-	if p.control != nil && pr.input.HasTerminal() {
-		p.watchers.Go(p.receiveTerminal)
+	if p.control != nil && (pr.input.HasTerminal() || spec.Notify != nil) {
+		p.watchers.Go(p.receive)
 	}
 	err = p.await()
 	// The launcher was only there to make pid 1.

@@ -17,6 +17,7 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
 // Spec is what to run and how.
@@ -36,6 +37,9 @@ type Spec struct {
 	OnTerminal func(master *os.File)
 	// OnStopped is called when the command was stopped by a signal (Ctrl-Z).
 	OnStopped func(p *Process, sig syscall.Signal)
+
+	// Notify has system calls answered by a function; nil: by the kernel alone.
+	Notify *Notify
 
 	// Parked says that the calling goroutine is locked to a thread that lives
 	// as long as the program, so that the image can be started from it.
@@ -81,6 +85,7 @@ type Process struct {
 	stop     context.CancelFunc // of the watchers
 	watchers sync.WaitGroup
 	output   *outputMeter
+	listener *seccomp.Listener // nil before it came
 }
 
 // Start makes the sandbox and starts the command. It returns when the command
@@ -227,7 +232,11 @@ func (p *Process) finish() syscall.WaitStatus {
 	}
 	p.mu.Lock()
 	p.reaped = true
+	listener := p.listener
 	p.mu.Unlock()
+	if listener != nil {
+		listener.Close() // ends the goroutine that waits for calls
+	}
 	p.ran = time.Since(p.started)
 	if !p.exited {
 		p.wstatus = ws

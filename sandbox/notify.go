@@ -1,0 +1,21 @@
+package sandbox
+
+import "github.com/cloche-sandbox/cloche/seccomp"
+
+// Notify has system calls of a command, and of all that it starts, answered by a
+// function of the calling program, seccomp_unotify(2). It takes nothing off the
+// policy: its filter is loaded beside the policy's own, and where the two differ the
+// stricter answer holds. It needs Linux 5.11 and policy.Policy.Init; Exec
+// leaves such a command to Start.
+type Notify struct {
+	// Profile says which calls: those that it answers with seccomp.UserNotify.
+	Profile seccomp.Profile
+	// Handle answers one notification. It is called by one goroutine, from before the command's
+	// exec until the end; Wait waits for it. The thread whose call it is waits as long as
+	// no answer is given, which may be from another goroutine. When this program
+	// dies, the calls fail.
+	//
+	// It must not look behind a pointer and then have the kernel continue the call: see
+	// seccomp.Notification.
+	Handle func(l *seccomp.Listener, n *seccomp.Notification)
+}
