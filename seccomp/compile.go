@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -17,62 +18,64 @@ const (
 	offsetArgs = 16
 )
 
-// Compile makes the program of p for a: the architecture first, then a balanced
-// search over ranges of numbers with one answer, then, for calls with
-// conditions, their rules. Calls that are decided without arguments are decided
-// by loads of arch and number, jumps and returns alone, which is what the
-// kernel's per-filter bitmap (Linux 5.11) can answer in advance. A profile with
-// no groups and Allow as its default compiles to nothing at all.
-func Compile(p Profile, a Arch) ([]unix.SockFilter, error) {
-	if len(p.Groups) == 0 && p.Default == Allow {
-		return nil, nil
-	}
-	chains, err := chainsOf(p, a)
-	if err != nil {
+// Compile makes the program of p for one or several architectures; calls by the
+// numbers of all others get p.BadArch.
+func Compile(p Profile, archs ...Arch) ([]unix.SockFilter, error) {
+	if err := p.validate(); err != nil {
 		return nil, err
 	}
+	if len(archs) == 0 {
+		return nil, fmt.Errorf("seccomp profile %s: no architecture to compile it for", p.Name)
+	}
+	if p.empty() {
+		return nil, nil
+	}
 	e := &emitter{returns: map[Action]int{}}
-	var spans []span
-	for nr := int32(0); nr <= a.Last(); nr++ {
-		verdict, rules := p.Default, chains[nr]
-		if _, ok := a.Name(nr); !ok {
-			verdict, rules = p.Unknown, nil // a hole in the table
+	bad := e.ret(p.BadArch)
+	next := bad
+	spans := map[uint32][]span{}
+	var audits []uint32
+	for _, a := range archs {
+		if spans[a.Audit] == nil {
+			audits = append(audits, a.Audit)
+			spans[a.Audit] = []span{{first: 0, verdict: p.Unknown}}
+			if a.Audit == AMD64.Audit {
+				spans[a.Audit] = []span{{first: 0, verdict: p.BadArch}, {first: x32Bit, verdict: p.BadArch}, {first: ^uint32(0), verdict: p.Unknown}}
+			}
 		}
-		if len(rules) > 0 && len(rules[0].Args) == 0 {
-			verdict, rules = rules[0].Action, nil
+		list := spans[a.Audit]
+		for i := range list {
+			if list[i].first == uint32(a.bit) {
+				list[i].verdict = p.Unknown
+			}
 		}
-		if n := len(spans); len(rules) == 0 && n > 0 && spans[n-1].rules == nil && spans[n-1].verdict == verdict {
-			continue
+		for _, entry := range resolve(&p, a) {
+			list = append(list, span{first: uint32(entry.nr), rules: entry.rules, otherwise: entry.otherwise, one: true})
 		}
-		spans = append(spans, span{first: uint32(nr), verdict: verdict, rules: rules})
+		slices.SortStableFunc(list, func(x, y span) int { return cmp.Compare(x.first, y.first) })
+		spans[a.Audit] = list
 	}
-	spans = append(spans, span{first: uint32(a.Last()) + 1, verdict: p.Unknown})
-	if a.x32 {
-		spans = append(spans, span{first: x32Bit, verdict: p.BadArch})
-	}
-	spans = slices.CompactFunc(spans, func(x, y span) bool {
-		return x.rules == nil && y.rules == nil && x.verdict == y.verdict
-	})
-
-	// From the end to the beginning: what is jumped to exists before the jump.
-	for _, s := range spans {
-		e.ret(s.verdict)
-		for _, r := range s.rules {
-			e.ret(r.Action)
+	for _, audit := range slices.Backward(audits) {
+		top := next
+		var list []span
+		for i, s := range spans[audit] {
+			if s.one {
+				if n := len(list); n > 0 && list[n-1].first == s.first {
+					list = list[:n-1]
+				}
+				s.at = e.chain(s.rules, e.ret(s.otherwise))
+				list = append(list, s)
+				after := s.first + 1
+				if i+1 == len(spans[audit]) || spans[audit][i+1].first != after {
+					list = append(list, span{first: after, at: e.ret(p.Unknown)})
+				}
+				continue
+			}
+			list = append(list, span{first: s.first, at: e.ret(s.verdict)})
 		}
+		top = e.load(offsetNR, e.search(list))
+		next = e.load(offsetArch, e.jump(unix.BPF_JEQ, audit, top, next))
 	}
-	bad, def := e.ret(p.BadArch), e.ret(p.Default)
-	for i := len(spans) - 1; i >= 0; i-- {
-		s := &spans[i]
-		s.at = e.ret(s.verdict)
-		if s.rules != nil {
-			s.at = e.chain(s.rules, def)
-		}
-	}
-	top := e.search(spans)
-	top = e.load(offsetNR, top)
-	top = e.jump(unix.BPF_JEQ, a.Audit, top, bad)
-	e.load(offsetArch, top)
 	if len(e.code) > maxInstructions {
 		return nil, fmt.Errorf("seccomp profile %s: its program has %d instructions and the kernel takes %d; use fewer rules with arguments", p.Name, len(e.code), maxInstructions)
 	}
@@ -83,43 +86,12 @@ func Compile(p Profile, a Arch) ([]unix.SockFilter, error) {
 // span is a range of numbers, up to the next span's first, with one answer or
 // one list of rules.
 type span struct {
-	first   uint32
-	verdict Action
-	rules   []Rule
-	at      int
-}
-
-// chainsOf lists the rules of each call, up to the first without conditions.
-func chainsOf(p Profile, a Arch) (map[int32][]Rule, error) {
-	chains := map[int32][]Rule{}
-	closed := map[int32]bool{}
-	for _, g := range p.Groups {
-		for _, r := range g.Rules {
-			for _, arg := range r.Args {
-				if arg.Index < 0 || arg.Index > 5 {
-					return nil, fmt.Errorf("seccomp profile %s, group %s: argument %d: a call has arguments 0 to 5", p.Name, g.Name, arg.Index)
-				}
-			}
-			for _, name := range r.Syscalls {
-				nr, ok := a.Number(name)
-				if !ok {
-					if Known(name) {
-						continue // another architecture's
-					}
-					err := fmt.Errorf("seccomp profile %s, group %s: there is no system call %q", p.Name, g.Name, name)
-					if n := Nearest(name); n != "" {
-						err = fmt.Errorf("%w; do you mean %s?", err, n)
-					}
-					return nil, err
-				}
-				if !closed[nr] {
-					chains[nr] = append(chains[nr], r)
-					closed[nr] = len(r.Args) == 0
-				}
-			}
-		}
-	}
-	return chains, nil
+	first     uint32
+	verdict   Action
+	rules     []Rule
+	otherwise Action
+	one       bool
+	at        int
 }
 
 // emitter collects instructions in reverse order; a position counts from the end.

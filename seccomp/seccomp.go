@@ -31,6 +31,11 @@ func Errno(e unix.Errno) Action { return Action(unix.SECCOMP_RET_ERRNO | uint32(
 // Trace is the answer that a tracer gets to see the call with the given message.
 func Trace(msg uint16) Action { return Action(unix.SECCOMP_RET_TRACE | uint32(msg)) }
 
+// stricter reports whether the kernel prefers a to b when two filters answer.
+func (a Action) stricter(b Action) bool {
+	return int32(a&unix.SECCOMP_RET_ACTION_FULL) < int32(b&unix.SECCOMP_RET_ACTION_FULL)
+}
+
 // String is the action as profiles write it.
 func (a Action) String() string {
 	switch a {
@@ -87,9 +92,11 @@ type Arg struct {
 
 // Rule is what happens to some calls when all conditions hold.
 type Rule struct {
+	// Syscalls are names, or numbers in decimal. A name that an architecture does
+	// not have says nothing there; one that no architecture has is an error.
 	Syscalls []string
 	Action   Action
-	Args     []Arg
+	Args     []Arg // all must hold; there may be several on one argument
 }
 
 // Group is rules that belong together, and why they are there.
@@ -105,9 +112,22 @@ type Profile struct {
 	Name        string
 	Description string
 	Default     Action // of calls that no rule holds for
-	Unknown     Action // of numbers beyond the table: calls newer than the profile
-	BadArch     Action // of calls by another architecture's numbers, x32 included
-	Groups      []Group
+	// Unknown is the answer to numbers that the profile can't have meant: those
+	// above the highest that one of its rules names on the architecture, which are
+	// newer than the profile, and those that no call has. With ENOSYS programs
+	// fall back to what they did before; EPERM would make them fail. The number -1,
+	// which a tracer leaves of a call that it skips (Linux 4.8), is such a number.
+	Unknown Action
+	BadArch Action // of calls by the numbers of architectures that were not asked for
+	Groups  []Group
+	// Flags are the SECCOMP_FILTER_FLAG_* with which the filter is to be loaded.
+	// They change nothing in its program.
+	Flags uint
+}
+
+// empty reports whether there is nothing to filter.
+func (p *Profile) empty() bool {
+	return len(p.Groups) == 0 && p.Default == Allow && p.Unknown == Allow && p.BadArch == Allow
 }
 
 // Data is a system call as a filter sees it, struct seccomp_data.
