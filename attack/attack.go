@@ -72,7 +72,7 @@ var (
 	NetNamespace    = &Layer{Name: "network namespace", Off: []string{"net host"}}
 	UserNamespace   = &Layer{Name: "user namespace", Off: []string{"share user"}, Root: true}
 	CgroupNamespace = &Layer{Name: "cgroup namespace", Off: []string{"share cgroup"}}
-	Root            = &Layer{Name: "root of its own", Off: []string{"write /"}}
+	Root            = &Layer{Name: "root of its own", Off: []string{"read $DIR"}}
 	Seccomp         = &Layer{Name: "seccomp", Off: []string{"seccomp none"}}
 	Landlock        = &Layer{Name: "Landlock", Off: []string{"landlock off"}}
 	Capabilities    = &Layer{Name: "no capabilities"}

@@ -11,6 +11,10 @@ func Corpus() []*Attack { return corpus[:] }
 var corpus = [...]*Attack{
 	&processVMRead,
 	&pidOneMemory,
+	&directoryHandedIn,
+	&rootOfProcess,
+	&fileOutside,
+	&nestedUserNamespace,
 	&killOutside,
 	&tgkillOutside,
 	&sigqueueOutside,
@@ -18,6 +22,13 @@ var corpus = [...]*Attack{
 	&sigioOutside,
 	&killEveryone,
 	&mappedRootKill,
+	&terminalInputHighBits,
+	&ioUring,
+	&clone3Namespace,
+	&afALG,
+	&afVSOCK,
+	&abstractSocket,
+	&loopbackService,
 }
 
 // ByName finds an attack.

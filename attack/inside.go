@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -134,3 +135,6 @@ func Call(nr uintptr, args ...uintptr) (uintptr, error) {
 	}
 	return r, nil
 }
+
+// addressOf is the address of a byte for Call.
+func addressOf(b *byte) uintptr { return uintptr(unsafe.Pointer(b)) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
 // Outside is the side of an attack that the sandbox must protect.
@@ -76,3 +77,6 @@ func (o *Outside) close() error {
 	o.Dir = ""
 	return os.RemoveAll(dir)
 }
+
+// TellInt tells Inside a number, which it finds by in.Int.
+func (o *Outside) TellInt(name string, n int) { o.Tell(name, strconv.Itoa(n)) }

@@ -1,0 +1,30 @@
+package attack
+
+import (
+	"testing"
+
+	"github.com/cloche-sandbox/cloche/policy"
+)
+
+// TestProfiles: nothing gets out of a built-in profile. The open one is not tried: it
+// has the host's files, network and calls, as its description says.
+func TestProfiles(t *testing.T) {
+	for _, name := range policy.Builtins() {
+		if name == "open" {
+			continue
+		}
+		p, _ := policy.Builtin(name)
+		for _, a := range Corpus() {
+			out, err := a.Under(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.Verdict == Escaped {
+				t.Errorf("profile %s: %+v", name, out)
+			}
+			if out.Verdict == Stopped && out.Sign == "error" {
+				t.Errorf("profile %s: stopped by nothing that has a name: %+v", name, out)
+			}
+		}
+	}
+}
