@@ -56,7 +56,7 @@ func ParseCall(s string, a Arch) (Data, error) {
 }
 
 func parseArgument(word string) (uint64, error) {
-	if v, ok := constant(word); ok {
+	if v, ok := Constant(word); ok {
 		return v, nil
 	}
 	if v, err := strconv.ParseUint(word, 0, 64); err == nil {
@@ -68,8 +68,9 @@ func parseArgument(word string) (uint64, error) {
 	return 0, fmt.Errorf("%q is neither a number nor a constant that is known here; write its number", word)
 }
 
-// constant is the value of a named argument.
-func constant(name string) (uint64, bool) {
+// Constant is the value of a constant that arguments are given by, as its man page
+// names it: "AF_UNIX", "CLONE_NEWUSER", "TIOCSTI".
+func Constant(name string) (uint64, bool) {
 	for i := range constants {
 		if constants[i].name == name {
 			return constants[i].value, true
