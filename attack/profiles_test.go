@@ -9,11 +9,16 @@ import (
 // TestProfiles: nothing gets out of a built-in profile. The open one is not tried: it
 // has the host's files, network and calls, as its description says.
 func TestProfiles(t *testing.T) {
+	t.Chdir(t.TempDir()) // a profile may show it
 	for _, name := range policy.Builtins() {
 		if name == "open" {
 			continue
 		}
 		p, _ := policy.Builtin(name)
+		// An ordinary user may have no cgroup to limit; none of these attacks is
+		// stopped by a limit.
+		p.Limits = policy.Limits{}
+		p.Time.CPU = 0
 		for _, a := range Corpus() {
 			out, err := a.Under(t.Context(), p)
 			if err != nil {
