@@ -210,7 +210,7 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 		return nil, err
 	}
 	return &supervise.Spec{
-		Notify: (*supervise.Notify)(c.Notify),
+		Audit: c.Audit, Notify: (*supervise.Notify)(c.Notify),
 		Policy: p, Args: args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked,
 	}, nil
 }
@@ -360,6 +360,10 @@ func resultOf(o *supervise.Outcome) *Result {
 		UserTime: o.Used.User, SystemTime: o.Used.System,
 		PeakMemory: o.Used.MaxRSS, PeakProcesses: -1, OOMKills: -1, Throttled: -1, OutputBytes: o.Output,
 	}
+	for _, d := range o.Denied {
+		r.Denied = append(r.Denied, Denied(d))
+	}
+	r.MoreDenied = o.MoreDenied
 	switch ws := o.WaitStatus; {
 	case ws.Signaled():
 		r.Signal, r.ExitCode = ws.Signal(), 128+int(ws.Signal())

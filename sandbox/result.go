@@ -43,4 +43,19 @@ type Result struct {
 	OOMKills      int64 `json:"oom_kills"`
 	Throttled     int64 `json:"cpu_throttled_periods"`
 	OutputBytes   int64 `json:"output_bytes"` // counted only when the policy limits it
+
+	Denied     []Denied `json:"denied,omitempty"`      // with Cmd.Audit: what the filter denied, once for each kind
+	MoreDenied int      `json:"more_denied,omitempty"` // calls of kinds beyond the 256 that are kept
+}
+
+// Denied is a kind of system call that the filter denied or logged: a call, and what
+// the filter's rules look at of its arguments.
+type Denied struct {
+	Call    string `json:"call"`            // with the arguments up to the last that a rule looks at, as numbers
+	Action  string `json:"action"`          // the filter's answer: an errno's name, kill-process, kill-thread, trap or log
+	Group   string `json:"group,omitempty"` // of the rule that decided; "": no rule holds for the call
+	Reason  string `json:"reason"`          // why the filter says so
+	Count   int    `json:"count"`
+	PID     int    `json:"pid"`     // outside, of the thread that was the first
+	Program string `json:"program"` // its name, proc_pid_comm(5)
 }

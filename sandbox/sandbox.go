@@ -33,6 +33,10 @@ type Cmd struct {
 	// program; nil: by the kernel alone.
 	Notify *Notify
 
+	// Audit has each call that the policy's filter denies seen, answered as the
+	// filter says, and listed in Result.Denied. It is as Notify is, with which it can't be had.
+	Audit bool
+
 	// Env is the environment that the policy's rules are applied to; nil: os.Environ().
 	Env []string
 	// Dir is what relative paths of the policy mean; empty: the current directory.

@@ -34,6 +34,7 @@ var options = [...]option{
 	{name: "stdin", value: "FILE", usage: "read stdin from this file", file: true, verbs: verbRun, set: func(i *invocation, v string) { i.stdin = v }},
 	{name: "result", value: "FILE", usage: "write what happened to this file, as JSON", file: true, verbs: verbRun, set: func(i *invocation, v string) { i.result = v }},
 	{name: "name", value: "NAME", usage: "name of the sandbox, part of its cgroup's name", verbs: verbRun, set: func(i *invocation, v string) { i.name = v }},
+	{name: "audit", usage: "report each kind of system call that the filter denies", verbs: verbRun | verbPlan, set: func(i *invocation, v string) { i.audit = v != "false" }},
 	{name: "output", short: "o", value: "FILE", usage: "write the executable to this file", file: true, verbs: verbBuild, set: func(i *invocation, v string) { i.output = v }},
 	{name: "image", value: "FILE", usage: "show what an executable made by cloche build will do", file: true, verbs: verbPlan, set: func(i *invocation, v string) { i.image = v }},
 	{name: "json", usage: "print JSON", verbs: verbPlan | verbCan | verbAttack, set: func(i *invocation, v string) { i.json = v != "false" }},
@@ -44,7 +45,7 @@ type invocation struct {
 	profile, policyFile string
 	stdin, result, name string
 	output, image       string
-	json                bool
+	json, audit         bool
 
 	given    []given // of the options above, to notice one that is given twice in vain
 	settings []setting

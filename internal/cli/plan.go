@@ -35,7 +35,7 @@ func showPlan(inv *invocation, out io.Writer) error {
 	// is no flag of this verb, that stays beside the command.)
 	skip := len(os.Args) - len(inv.args)
 	pr, err := supervise.Explain(&supervise.Spec{
-		Policy: p, Args: args, Env: p.Environ(os.Environ()), Name: inv.name,
+		Policy: p, Args: args, Env: p.Environ(os.Environ()), Name: inv.name, Audit: inv.audit,
 		Terminal: terminalStreams(p),
 	}, skip)
 	if err != nil {

@@ -86,7 +86,7 @@ func (a *attempt) finish() int {
 
 func (a *attempt) command() *sandbox.Cmd {
 	cmd := sandbox.Command(context.Background(), a.policy, a.inv.args[0], a.inv.args[1:]...)
-	cmd.Name = a.inv.name
+	cmd.Name, cmd.Audit = a.inv.name, a.inv.audit
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	return cmd
 }
@@ -170,6 +170,7 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 		complain(message)
 	}
 	r := cmd.Result()
+	reportDenied(r)
 	if r == nil || r.Reason == sandbox.Setup || r.Reason == sandbox.Signaled && code == exitCannotExec {
 		return a.result.write(failedResult(code), message, code), nil
 	}

@@ -46,7 +46,11 @@ func (b *builder) settle() {
 	}
 	b.begin(Step{Process: Init, Name: "confine pid 1"})
 	status := uint64(b.in.StatusFD)
-	b.send(RecordStarted)
+	if b.in.Notify != nil {
+		b.send(RecordStarted, Slot(b.child))
+	} else {
+		b.send(RecordStarted)
+	}
 	b.op(SysCloseRange, Num(0), Num(status-1), Num(0))
 	b.op(SysCloseRange, Num(status+1), Num(^uint64(0)>>32), Num(0))
 	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(b.sigfd)

@@ -19,7 +19,7 @@ const (
 	RecordExited  RecordKind = 4 // wait status of the command
 	RecordStopped RecordKind = 5 // signal that stopped the command (terminal only)
 	RecordIDMaps  RecordKind = 6 // pid 1 waits for its id maps to be written
-	RecordStarted RecordKind = 7 // the command's exec has succeeded, or failed and said so before
+	RecordStarted RecordKind = 7 // the command's exec has succeeded, or failed and said so before; with a listener: the command's pid inside
 )
 
 // send writes a record of kind with up to two more numbers.

@@ -25,7 +25,7 @@ func CanBecome(spec *Spec) bool {
 	others := p.Limits // than of processes, which nobody has to watch
 	others.Drop("pids")
 	return spec.Terminal == [3]bool{} && p.Output == 0 && p.Time == (policy.TimeLimits{}) && len(others.Set()) == 0 &&
-		p.User.Mode != policy.UserRanges && spec.Notify == nil && len(spec.ExtraFiles) == 0 && p.Unshare.PID
+		p.User.Mode != policy.UserRanges && spec.Notify == nil && !spec.Audit && len(spec.ExtraFiles) == 0 && p.Unshare.PID
 }
 
 // Become executes the sandbox's image in place of the calling program, whose

@@ -59,7 +59,7 @@ func (p *Process) receive() {
 			return // all was sent, or the set-up failed; its record says so
 		case kind == plan.SentTerminal && p.spec.OnTerminal != nil:
 			p.takeTerminal(fd)
-		case kind == plan.SentListener && p.spec.Notify != nil:
+		case kind == plan.SentListener && p.notify != nil:
 			p.answerCalls(fd)
 		default:
 			unix.Close(fd)
@@ -114,6 +114,6 @@ func (p *Process) answerCalls(fd int) {
 		if err != nil {
 			return
 		}
-		p.spec.Notify.Handle(l, n)
+		p.notify.Handle(l, n)
 	}
 }

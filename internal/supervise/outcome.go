@@ -33,6 +33,8 @@ type Outcome struct {
 	HasUsage   bool // Usage was read from a cgroup
 	Usage      cgroup.Usage
 	Output     int64
+	Denied     []Denied // with Spec.Audit
+	MoreDenied int      // calls of more kinds than are listed
 }
 
 // outcome reads what was used, takes the cgroup away, and decides the reason.
@@ -49,6 +51,12 @@ func (p *Process) outcome() (*Outcome, error) {
 		o.Output = p.output.total()
 	}
 	p.closePipes()
+	if p.audit != nil {
+		o.Denied, o.MoreDenied = p.audit.report()
+		if o.WaitStatus.Signaled() && o.WaitStatus.Signal() == syscall.SIGKILL && p.audit.killedInside(p.child) {
+			o.WaitStatus = syscall.WaitStatus(syscall.SIGSYS) // what the filter's own kill would have been
+		}
+	}
 	switch {
 	case p.failure != nil:
 		o.Reason = Setup

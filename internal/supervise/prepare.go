@@ -28,6 +28,9 @@ type Prepared struct {
 	input plan.Input
 	group *cgroup.Group
 	notes []string
+
+	notify *Notify
+	audit  *Audit
 }
 
 // Explain makes the plan of a spec without making anything on the host: what
@@ -134,7 +137,18 @@ func (pr *Prepared) lookAround() error {
 	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
 		return err
 	}
-	if in.Notify, err = notifyPlan(spec.Notify, facts.GOARCH); err != nil {
+	pr.notify = spec.Notify
+	if spec.Audit {
+		if spec.Notify != nil {
+			return errors.New("an audit and a Notify can't be had together: the kernel allows one listener; leave one out")
+		}
+		if pr.audit, err = newAudit(p, facts.GOARCH); err != nil {
+			return err
+		}
+		in.Filter = nil // the audited one stands in for it
+		pr.notify = &Notify{Profile: seccomp.Audited(pr.audit.profile), Handle: pr.audit.handle}
+	}
+	if in.Notify, err = notifyPlan(pr.notify, facts.GOARCH); err != nil {
 		return err
 	}
 	in.InitFilter = seccomp.InitProgram(facts.GOARCH)
@@ -199,7 +213,7 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	}
 	defer unix.Close(memfd)
 
-	p := &Process{spec: spec, plan: pr.Plan, group: pr.group, index: pr.image.Ops}
+	p := &Process{spec: spec, plan: pr.Plan, group: pr.group, index: pr.image.Ops, notify: pr.notify, audit: pr.audit}
 	status, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("status pipe: %w", err)
@@ -232,7 +246,7 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 		p.output.started()
 	}
 	p.watch(ctx)
-	if p.control != nil && (pr.input.HasTerminal() || spec.Notify != nil) {
+	if p.control != nil && (pr.input.HasTerminal() || pr.notify != nil) {
 		p.watchers.Go(p.receive)
 	}
 	err = p.await()

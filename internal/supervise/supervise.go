@@ -41,6 +41,9 @@ type Spec struct {
 	// Notify has system calls answered by a function; nil: by the kernel alone.
 	Notify *Notify
 
+	// Audit has what the policy's filter denies reported in the Outcome.
+	Audit bool
+
 	// Parked says that the calling goroutine is locked to a thread that lives
 	// as long as the program, so that the image can be started from it.
 	Parked bool
@@ -86,6 +89,9 @@ type Process struct {
 	watchers sync.WaitGroup
 	output   *outputMeter
 	listener *seccomp.Listener // nil before it came
+	notify   *Notify
+	audit    *Audit
+	child    int // pid of the command inside, where there is a listener
 }
 
 // Start makes the sandbox and starts the command. It returns when the command
@@ -142,7 +148,7 @@ func (p *Process) note(r record) {
 	case plan.RecordReady:
 		p.ready = true
 	case plan.RecordStarted:
-		p.running = true
+		p.running, p.child = true, int(r.a)
 	case plan.RecordFailed:
 		i := -1
 		if int(r.a) < len(p.index) {
