@@ -1,7 +1,6 @@
 package seccomp
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -11,206 +10,175 @@ import (
 // maxInstructions is the kernel's limit of one filter, BPF_MAXINSNS.
 const maxInstructions = 4096
 
-// Offsets in struct seccomp_data; both architectures are little-endian.
-const (
-	offsetNR   = 0
-	offsetArch = 4
-	offsetArgs = 16
-)
-
 // Compile makes the program of p for one or several architectures; calls by the
-// numbers of all others get p.BadArch.
+// numbers of all others get p.BadArch. List first the architecture that most
+// calls are made by. A profile with no rules that allows everything compiles to
+// nothing at all.
+//
+// A program first looks at the architecture, then at the number: a few calls
+// that are made often and judged by their arguments come first, the others are
+// found by search. Then it looks at the arguments, where the rules have
+// conditions. Calls that are decided without arguments are decided by loads of
+// arch and number, jumps and returns alone, which is what the kernel's
+// per-filter bitmap (Linux 5.11) can answer in advance.
+//
+// It fails with a *RuleError on a rule that can't be compiled, and when the
+// program would be longer than the kernel takes, 4096 instructions.
 func Compile(p Profile, archs ...Arch) ([]unix.SockFilter, error) {
 	if err := p.validate(); err != nil {
 		return nil, err
 	}
 	if len(archs) == 0 {
-		return nil, fmt.Errorf("seccomp profile %s: no architecture to compile it for", p.Name)
+		return nil, fmt.Errorf("seccomp profile %s: it is to be compiled for no architecture; name one", p.Name)
 	}
 	if p.empty() {
 		return nil, nil
 	}
-	e := &emitter{returns: map[Action]int{}}
-	bad := e.ret(p.BadArch)
-	next := bad
-	spans := map[uint32][]span{}
+	c := newCompiler(&p)
+	prog := emit(c.archs(archs))
+	if len(prog) > maxInstructions {
+		c = newCompiler(&p)
+		c.short = true
+		prog = emit(c.archs(archs))
+	}
+	if len(prog) > maxInstructions {
+		return nil, c.tooLong(len(prog))
+	}
+	return prog, nil
+}
+
+// compiler makes the steps of a profile. What they are is the matter of the other
+// files: resolve.go finds the rules of each number, chain.go makes steps of the
+// rules of one, search.go those that find a value among ranges, emit.go
+// instructions.
+type compiler struct {
+	steps
+	p     *Profile
+	short bool // fewer instructions matter more than fast ones
+	calls []compiledCall
+}
+
+// compiledCall is where the rules of a call with conditions begin.
+type compiledCall struct {
+	arch Arch
+	nr   int32
+	at   *step
+}
+
+func newCompiler(p *Profile) *compiler { return &compiler{steps: steps{}, p: p} }
+
+// archs finds the architecture. x86-64 and x32 share one value, and have their
+// numbers in two ranges.
+func (c *compiler) archs(archs []Arch) *step {
 	var audits []uint32
 	for _, a := range archs {
-		if spans[a.Audit] == nil {
+		if !slices.Contains(audits, a.Audit) {
 			audits = append(audits, a.Audit)
-			spans[a.Audit] = []span{{first: 0, verdict: p.Unknown}}
-			if a.Audit == AMD64.Audit {
-				spans[a.Audit] = []span{{first: 0, verdict: p.BadArch}, {first: x32Bit, verdict: p.BadArch}, {first: ^uint32(0), verdict: p.Unknown}}
-			}
 		}
-		list := spans[a.Audit]
-		for i := range list {
-			if list[i].first == uint32(a.bit) {
-				list[i].verdict = p.Unknown
-			}
-		}
-		for _, entry := range resolve(&p, a) {
-			list = append(list, span{first: uint32(entry.nr), rules: entry.rules, otherwise: entry.otherwise, one: true})
-		}
-		slices.SortStableFunc(list, func(x, y span) int { return cmp.Compare(x.first, y.first) })
-		spans[a.Audit] = list
 	}
+	at := c.answer(c.p.BadArch)
 	for _, audit := range slices.Backward(audits) {
-		top := next
-		var list []span
-		for i, s := range spans[audit] {
-			if s.one {
-				if n := len(list); n > 0 && list[n-1].first == s.first {
-					list = list[:n-1]
-				}
-				s.at = e.chain(s.rules, e.ret(s.otherwise))
-				list = append(list, s)
-				after := s.first + 1
-				if i+1 == len(spans[audit]) || spans[audit][i+1].first != after {
-					list = append(list, span{first: after, at: e.ret(p.Unknown)})
-				}
-				continue
-			}
-			list = append(list, span{first: s.first, at: e.ret(s.verdict)})
-		}
-		top = e.load(offsetNR, e.search(list))
-		next = e.load(offsetArch, e.jump(unix.BPF_JEQ, audit, top, next))
-	}
-	if len(e.code) > maxInstructions {
-		return nil, fmt.Errorf("seccomp profile %s: its program has %d instructions and the kernel takes %d; use fewer rules with arguments", p.Name, len(e.code), maxInstructions)
-	}
-	slices.Reverse(e.code)
-	return e.code, nil
-}
-
-// span is a range of numbers, up to the next span's first, with one answer or
-// one list of rules.
-type span struct {
-	first     uint32
-	verdict   Action
-	rules     []Rule
-	otherwise Action
-	one       bool
-	at        int
-}
-
-// emitter collects instructions in reverse order; a position counts from the end.
-type emitter struct {
-	code    []unix.SockFilter
-	returns map[Action]int
-}
-
-func (e *emitter) add(i unix.SockFilter) int {
-	e.code = append(e.code, i)
-	return len(e.code)
-}
-
-// ret is the position of the one return of an action.
-func (e *emitter) ret(a Action) int {
-	at, ok := e.returns[a]
-	if !ok {
-		at = e.add(unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: uint32(a)})
-		e.returns[a] = at
+		at = c.compare(offsetArch, unix.BPF_JEQ, audit, c.numbers(audit, archs), at)
 	}
 	return at
 }
 
-// load loads a word and goes on at next, which must be the last position.
-func (e *emitter) load(offset uint32, next int) int {
-	e.goOn(next)
-	return e.add(unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset})
+// numbers finds the call among the numbers of the architectures that have this
+// Audit.
+func (c *compiler) numbers(audit uint32, archs []Arch) *step {
+	unknown := c.answer(c.p.Unknown)
+	var spans []span
+	add := func(first uint32, to *step, weight int) {
+		spans = append(spans, span{first: first, to: to, weight: weight})
+	}
+	var hot []hotCall
+	table := func(a Arch) {
+		add(uint32(a.bit), unknown, 1)
+		for _, e := range resolve(c.p, a) {
+			to := c.call(a, e)
+			if name, _ := a.Name(e.nr); to.asked(name) {
+				if n := hotness(name); n > 0 {
+					hot = append(hot, hotCall{nr: e.nr, to: to, weight: n})
+				}
+			}
+			add(uint32(e.nr), to, 1)
+			add(uint32(e.nr)+1, unknown, 0)
+		}
+	}
+	if audit == AMD64.Audit {
+		for _, a := range []Arch{AMD64, X32} {
+			if slices.Contains(archs, a) {
+				table(a)
+			} else {
+				add(uint32(a.bit), c.answer(c.p.BadArch), 1)
+			}
+		}
+		add(^uint32(0), unknown, 0) // -1, see Arch.owns
+	} else {
+		table(archs[slices.IndexFunc(archs, func(a Arch) bool { return a.Audit == audit })])
+	}
+	hot = worthwhile(hot)
+	at := c.search(offsetNR, withoutHot(spans, hot))
+	for _, h := range slices.Backward(hot) {
+		at = c.compare(offsetNR, unix.BPF_JEQ, uint32(h.nr), h.to, at)
+	}
+	return at
 }
 
-// goOn makes sure that next follows.
-func (e *emitter) goOn(next int) {
-	if next != len(e.code) {
-		e.add(unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA, K: uint32(len(e.code) - next)})
+// withoutHot drops spans that the next one replaces at once, and has the calls
+// that were tested before lead where their neighbours do.
+func withoutHot(spans []span, hot []hotCall) []span {
+	var left []span
+	for i, s := range spans {
+		if i+1 < len(spans) && spans[i+1].first == s.first {
+			continue
+		}
+		if n := len(left); n > 0 && slices.ContainsFunc(hot, func(h hotCall) bool { return uint32(h.nr) == s.first }) {
+			s = span{first: s.first, to: left[n-1].to}
+		}
+		left = append(left, s)
 	}
+	return left
 }
 
-// jump is a conditional jump to positions yes and no. Those too far for its
-// eight bits are reached by a jump of their own right behind it.
-func (e *emitter) jump(op uint16, k uint32, yes, no int) int {
-	if yes == no {
-		return yes
+// call is the steps of one call's rules.
+func (c *compiler) call(a Arch, e entry) *step {
+	if len(e.rules) == 0 {
+		return c.answer(e.otherwise)
 	}
-	near := func(to int) int {
-		// At most one more instruction comes before the jump itself.
-		if len(e.code)-to <= 254 {
-			return to
-		}
-		return e.add(unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JA, K: uint32(len(e.code) - to)})
+	if len(e.rules[0].Args) == 0 {
+		return c.answer(e.rules[0].Action)
 	}
-	yes = near(yes)
-	no = near(no)
-	at := len(e.code)
-	return e.add(unix.SockFilter{Code: unix.BPF_JMP | op | unix.BPF_K, Jt: uint8(at - yes), Jf: uint8(at - no), K: k})
+	var list []alternative
+	for _, r := range e.rules {
+		list = append(list, alternative{conditions: conditions(r.Args), action: r.Action})
+	}
+	list = append(list, alternative{action: e.otherwise})
+	ch := chain{steps: c.steps, bigEndian: a.BigEndian, made: map[string]*step{}, budget: chainBudget}
+	at, ok := (*step)(nil), false
+	if !c.short {
+		at, ok = ch.decide(list)
+	}
+	if !ok {
+		at = ch.inOrder(list)
+	}
+	c.calls = append(c.calls, compiledCall{arch: a, nr: e.nr, at: at})
+	return at
 }
 
-// search is a balanced search for the span of a number.
-func (e *emitter) search(spans []span) int {
-	if len(spans) == 1 {
-		return spans[0].at
+// tooLong says which call has the most instructions.
+func (c *compiler) tooLong(instructions int) error {
+	var worst compiledCall
+	most := 0
+	for _, call := range c.calls {
+		if n := call.at.reachable(map[*step]bool{}); n > most {
+			worst, most = call, n
+		}
 	}
-	mid := len(spans) / 2
-	right := e.search(spans[mid:])
-	left := e.search(spans[:mid])
-	return e.jump(unix.BPF_JGE, spans[mid].first, right, left)
-}
-
-// chain tries rules in order.
-func (e *emitter) chain(rules []Rule, otherwise int) int {
-	next := otherwise
-	for i := len(rules) - 1; i >= 0; i-- {
-		at := e.ret(rules[i].Action)
-		for j := len(rules[i].Args) - 1; j >= 0; j-- {
-			at = e.condition(rules[i].Args[j], at, next)
-		}
-		next = at
+	name, ok := worst.arch.Name(worst.nr)
+	if !ok {
+		name = fmt.Sprintf("call %d", worst.nr)
 	}
-	return next
-}
-
-// condition goes to yes when c holds, else to no.
-func (e *emitter) condition(c Arg, yes, no int) int {
-	lo := uint32(offsetArgs + 8*c.Index)
-	hi := lo + 4
-	switch c.Op {
-	case NotEqual, Less, LessEqual:
-		yes, no = no, yes
-		c.Op = map[Op]Op{NotEqual: Equal, Less: GreaterEqual, LessEqual: Greater}[c.Op]
-	}
-	low, high := uint32(c.Value), uint32(c.Value>>32)
-	test := func(offset, mask uint32, op uint16, k uint32, yes, no int) int {
-		at := e.jump(op, k, yes, no)
-		if mask != ^uint32(0) {
-			e.goOn(at)
-			at = e.add(unix.SockFilter{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: mask})
-		}
-		return e.load(offset, at)
-	}
-	all := ^uint32(0)
-	switch c.Op {
-	case Equal, MaskedEqual:
-		maskLow, maskHigh := all, all
-		if c.Op == MaskedEqual {
-			maskLow, maskHigh = uint32(c.Mask), uint32(c.Mask>>32)
-		}
-		if !c.Low32 && !(maskHigh == 0 && high == 0) {
-			yes = test(hi, maskHigh, unix.BPF_JEQ, high, yes, no)
-		}
-		return test(lo, maskLow, unix.BPF_JEQ, low, yes, no)
-	default:
-		op := uint16(unix.BPF_JGT)
-		if c.Op == GreaterEqual {
-			op = unix.BPF_JGE
-		}
-		at := test(lo, all, op, low, yes, no)
-		if c.Low32 {
-			return at
-		}
-		same := e.jump(unix.BPF_JEQ, high, at, no)
-		above := e.jump(unix.BPF_JGT, high, yes, same)
-		return e.load(hi, above)
-	}
+	return fmt.Errorf("seccomp profile %s: its program would have %d instructions and the kernel takes %d; most, about %d, are for the arguments of %s on %v: use fewer rules with arguments, or ranges of values",
+		c.p.Name, instructions, maxInstructions, most, name, worst.arch)
 }

@@ -198,7 +198,9 @@ func checkInstruction(in unix.SockFilter, pc, length int) error {
 // checkMemory sees that no scratch word is read on a way on which none was
 // written. Jumps go forward only, so one pass over the program is enough.
 func checkMemory(prog []unix.SockFilter) error {
-	reads := func(in unix.SockFilter) bool { return in.Code == unix.BPF_LD|unix.BPF_MEM || in.Code == unix.BPF_LDX|unix.BPF_MEM }
+	reads := func(in unix.SockFilter) bool {
+		return in.Code == unix.BPF_LD|unix.BPF_MEM || in.Code == unix.BPF_LDX|unix.BPF_MEM
+	}
 	if !slices.ContainsFunc(prog, reads) {
 		return nil
 	}
