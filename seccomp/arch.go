@@ -32,6 +32,7 @@ type Arch struct {
 // call is a row of the table.
 type call struct {
 	name    string
+	widths  string // a digit for each argument: the bytes of it that the kernel looks at
 	numbers [8]int32
 }
 
