@@ -36,7 +36,7 @@ var leaves = map[string][]string{
 	"policy":                  {"internal/document", "seccomp", "seccomp/profile"},
 	"seccomp":                 {},
 	"internal/host":           {},
-	"internal/learn":          {"seccomp"},
+	"internal/learn":          {"policy", "seccomp"},
 	"internal/cgroup":         {"policy"},
 	"internal/program":        {"policy"},
 	"seccomp/profile":         {"internal/document", "seccomp"},

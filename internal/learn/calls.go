@@ -18,6 +18,7 @@ const (
 	maxValues   = 16 // distinct values of the arguments that select; with more, any value is allowed
 	maxPrograms = 8  // programs that are named for a call
 	maxCalls    = 1024
+	maxFiles    = 8192 // paths; more of a directory become the directory
 )
 
 // Calls is what is known of the system calls that were let through. The zero
