@@ -34,8 +34,15 @@ type Attack struct {
 	// tests open it in both halves. `cloche attack` does not: where the policy
 	// has no such door, that is what stops the attack.
 	Door []string
+	// Limits are flags that make the policy's own limits small enough for the
+	// attempt to reach one without harm to the machine. Where a policy does not
+	// set one of them there is nothing to try.
+	Limits []string
 	// Needs names what this kernel or user must have, or returns "".
 	Needs func() string
+	// Unshown is why the first half can't be shown: the kernel itself stops it
+	// today, say. Such an attack is counted apart.
+	Unshown string
 }
 
 // Stop is a layer and the sign by which an attack shows that it was this one: the
@@ -62,20 +69,13 @@ type Layer struct {
 	// Step is the step of a plan that is this layer, for those that no policy can
 	// switch off. Only tests leave it out, from the plan.
 	Step string
+	// Call is the one system call of Step that is this layer; empty: all of them.
+	Call string
+	// Refused: a policy without it is refused. Only tests make a plan of one.
+	Refused bool
+	// Missing is why this layer stops nothing for this user; nil: it always can.
+	Missing func() string
 }
 
-// The layers.
-var (
-	PIDNamespace    = &Layer{Name: "pid namespace", Off: []string{"share pid", "write /proc"}}
-	IPCNamespace    = &Layer{Name: "ipc namespace", Off: []string{"share ipc"}}
-	UTSNamespace    = &Layer{Name: "uts namespace", Off: []string{"share uts"}}
-	NetNamespace    = &Layer{Name: "network namespace", Off: []string{"net host"}}
-	UserNamespace   = &Layer{Name: "user namespace", Off: []string{"share user"}, Root: true}
-	CgroupNamespace = &Layer{Name: "cgroup namespace", Off: []string{"share cgroup"}}
-	Root            = &Layer{Name: "root of its own", Off: []string{"read $DIR"}}
-	Seccomp         = &Layer{Name: "seccomp", Off: []string{"seccomp none"}}
-	Landlock        = &Layer{Name: "Landlock", Off: []string{"landlock off"}}
-	Capabilities    = &Layer{Name: "no capabilities"}
-	NoNewPrivs      = &Layer{Name: "no_new_privs"}
-	Undumpable      = &Layer{Name: "pid 1 is undumpable", Step: "protect pid 1"}
-)
+// planned reports whether doing without the layer takes a plan that no policy makes.
+func (l *Layer) planned() bool { return l.Step != "" || l.Refused }

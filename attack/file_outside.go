@@ -1,7 +1,5 @@
 package attack
 
-import "os"
-
 // The plainest of all: the file is readable for this user, and its path is known.
 var fileOutside = Attack{
 	Name: "file-outside", Group: "mounts", Reference: "mount_namespaces(7), pivot_root(2)",
@@ -13,14 +11,7 @@ var fileOutside = Attack{
 		o.Tell("path", path)
 		return err
 	},
-	Inside: func(in *Inside) error {
-		data, err := os.ReadFile(in.Arg("path"))
-		if err != nil {
-			return Failed(err)
-		}
-		in.Take(data)
-		return nil
-	},
+	Inside: func(in *Inside) error { return in.TakeFile(in.Arg("path")) },
 }
 
 // The same through the root and the working directory of a process outside.
@@ -35,12 +26,5 @@ var rootOfProcess = Attack{
 		}
 		return withVictim(o)
 	},
-	Inside: func(in *Inside) error {
-		data, err := os.ReadFile("/proc/" + in.Arg("pid") + "/cwd/file")
-		if err != nil {
-			return Failed(err)
-		}
-		in.Take(data)
-		return nil
-	},
+	Inside: func(in *Inside) error { return in.TakeFile("/proc/" + in.Arg("pid") + "/cwd/file") },
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
@@ -20,14 +21,15 @@ func TestHalves(t *testing.T) {
 	for _, a := range Corpus() {
 		t.Run(a.Group+"/"+a.Name, func(t *testing.T) {
 			t.Parallel()
-			if out := a.open(t); out.Verdict == NotTried {
-				t.Skip(out.Detail)
-			} else if out.Verdict != Escaped {
+			if a.Needs != nil && a.Needs() != "" {
+				t.Skip(a.Needs())
+			}
+			if out := a.open(t); out.Verdict != Escaped && a.Unshown == "" {
 				t.Errorf("with every layer off it should work: %+v", out)
 			}
 			for _, s := range a.Stops {
-				if a.keepsAnother(s.Layer) {
-					continue // it can't be shown alone, or as root only
+				if a.keepsAnother(s.Layer) || s.Layer.Missing != nil && s.Layer.Missing() != "" {
+					continue // it can't be shown alone, or not by this user
 				}
 				if out := a.half(t, s.Layer); out.Verdict != Stopped || out.Sign != s.Sign {
 					t.Errorf("with %s alone it should be stopped by %s: %+v", s.Layer.Name, s.Sign, out)
@@ -62,48 +64,60 @@ func (a *Attack) keepsAnother(beside *Layer) bool {
 // half tries an attack with no layer that stops it but one, or none at all.
 func (a *Attack) half(t *testing.T, on *Layer) Outcome {
 	t.Helper()
-	flags := slices.Clone(a.Door)
-	var steps []string
-	leavesOut := false
+	flags := append(slices.Clone(a.Limits), a.Door...)
+	var out []*Layer
+	planned := false
 	for _, s := range a.Stops {
-		leavesOut = leavesOut || s.Layer.Step != ""
-		if s.Layer == on {
-			continue
-		}
-		flags = append(flags, s.Layer.Off...)
-		if s.Layer.Step != "" {
-			steps = append(steps, s.Layer.Step)
+		planned = planned || s.Layer.planned()
+		if s.Layer != on {
+			flags = append(flags, s.Layer.Off...)
+			out = append(out, s.Layer)
 		}
 	}
 	base, ok := policy.Builtin("default")
 	if !ok {
 		t.Fatal("no default profile")
 	}
-	out, err := a.try(t.Context(), func(o *Outside) (Box, error) {
+	outcome, err := a.try(t.Context(), func(o *Outside) (Box, error) {
 		p, err := with(base, o, flags)
-		if err != nil || !leavesOut {
+		if err != nil || !planned {
 			return Sandboxed{p}, err
 		}
-		return without(p, o.Dir, steps), nil
+		if len(o.Files) > 0 {
+			out = append(out, Descriptors) // an executable hands none in
+		}
+		return without(p, o.Dir, out), nil
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	return outcome
 }
 
-// without is a sandbox as an executable, of which the plan misses some steps.
-func without(p *policy.Policy, dir string, steps []string) Box {
+// without is a sandbox as an executable, of which the plan misses some layers.
+func without(p *policy.Policy, dir string, layers []*Layer) Box {
 	return boxFunc(func(argv []string) (Bare, error) {
 		if err := policy.Expand(p, dir, "/"); err != nil {
 			return Bare{}, err
+		}
+		facts, err := host.Quick()
+		if err != nil {
+			return Bare{}, err
+		}
+		if !p.Unshare.User { // nobody can keep what the test has not
+			p.Capabilities = slices.DeleteFunc(p.Capabilities, func(name string) bool {
+				return plan.CapabilitySet([]string{name})&^facts.CapEff != 0
+			})
 		}
 		pl, err := supervise.PlanBuild(&supervise.Spec{Policy: p, Args: argv})
 		if err != nil {
 			return Bare{}, err
 		}
 		for i := range pl.Ops {
-			if op := &pl.Ops[i]; slices.Contains(steps, pl.Steps[op.Step].Name) {
+			op := &pl.Ops[i]
+			if slices.ContainsFunc(layers, func(l *Layer) bool {
+				return l.Step == pl.Steps[op.Step].Name && (l.Call == "" || l.Call == op.Call.Name())
+			}) {
 				op.Call, op.Args, op.IgnoreErr = plan.SysGetppid, nil, true
 			}
 		}

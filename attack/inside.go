@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -135,6 +136,28 @@ func Call(nr uintptr, args ...uintptr) (uintptr, error) {
 	}
 	return r, nil
 }
+
+// Reached is err, unless its sign is one of those by which the kernel's own code
+// answers: then the call got through, and was only asked for nothing.
+func Reached(err error, signs ...string) error {
+	if f, ok := err.(*Failure); ok && slices.Contains(signs, f.Sign) {
+		return nil
+	}
+	return err
+}
+
+// TakeFile takes what a file holds.
+func (in *Inside) TakeFile(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Failed(err)
+	}
+	in.Take(data)
+	return nil
+}
+
+// pathOf is a path for Call.
+func pathOf(path string) uintptr { return addressOf(&append([]byte(path), 0)[0]) }
 
 // addressOf is the address of a byte for Call.
 func addressOf(b *byte) uintptr { return uintptr(unsafe.Pointer(b)) }

@@ -14,12 +14,16 @@ func TestProfiles(t *testing.T) {
 		if name == "open" {
 			continue
 		}
-		p, _ := policy.Builtin(name)
-		// An ordinary user may have no cgroup to limit; none of these attacks is
-		// stopped by a limit.
-		p.Limits = policy.Limits{}
-		p.Time.CPU = 0
+		limited, _ := policy.Builtin(name)
+		// An ordinary user may have no cgroup to limit: only attacks on limits need one.
+		unlimited := limited.Clone()
+		unlimited.Limits = policy.Limits{}
+		unlimited.Time.CPU = 0
 		for _, a := range Corpus() {
+			p := unlimited
+			if len(a.Limits) > 0 {
+				p = limited
+			}
 			out, err := a.Under(t.Context(), p)
 			if err != nil {
 				t.Fatal(err)

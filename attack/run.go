@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,8 @@ type Outcome struct {
 	Layer   string  `json:"layer,omitempty"` // that stopped it, where its sign tells
 	Sign    string  `json:"sign,omitempty"`
 	Detail  string  `json:"detail,omitempty"`
+	// Unshown is why it can't be shown that the attack works where nothing stops it.
+	Unshown string `json:"unshown,omitempty"`
 }
 
 // Verdict is an outcome in a word.
@@ -108,7 +111,12 @@ func (s Sandboxed) Run(ctx context.Context, argv []string, files []*os.File, std
 
 // Under is what becomes of a under p, which is not changed.
 func (a *Attack) Under(ctx context.Context, p *policy.Policy) (Outcome, error) {
-	return a.try(ctx, func(o *Outside) (Box, error) { return boxOf(p, o, nil) }, p)
+	out, err := a.try(ctx, func(o *Outside) (Box, error) { return boxOf(p, o, a.Limits) }, p)
+	if err != nil && len(a.Limits) > 0 {
+		// A limit that can't be had refuses the run, and says why.
+		out.Verdict, out.Detail, err = NotTried, err.Error(), nil
+	}
+	return out, err
 }
 
 // boxOf is a sandbox under p with more flags, in which the attacker's own program
@@ -142,13 +150,19 @@ func with(p *policy.Policy, o *Outside, flags []string) (*policy.Policy, error) 
 // try makes the outside, runs the inside in a box, and looks what came of it. p is
 // the policy of the box, to tell what its filter says; nil: there is none.
 func (a *Attack) try(ctx context.Context, box func(*Outside) (Box, error), p *policy.Policy) (out Outcome, err error) {
-	out = Outcome{Name: a.Name, Group: a.Group, Tries: a.Tries, Reference: a.Reference}
+	out = Outcome{Name: a.Name, Group: a.Group, Tries: a.Tries, Reference: a.Reference, Unshown: a.Unshown}
 	for _, s := range a.Stops {
 		out.Expected = append(out.Expected, s.Layer.Name+" ("+s.Sign+")")
 	}
 	if a.Needs != nil {
 		if missing := a.Needs(); missing != "" {
 			out.Verdict, out.Detail = NotTried, missing
+			return out, nil
+		}
+	}
+	for _, flag := range a.Limits {
+		if p != nil && !limits(p, flag) {
+			out.Verdict, out.Detail = NotTried, "the policy sets no such limit: "+flag
 			return out, nil
 		}
 	}
@@ -183,6 +197,28 @@ func (a *Attack) try(ctx context.Context, box func(*Outside) (Box, error), p *po
 	}
 	a.judge(&out, o, stdout.Bytes(), ended, p)
 	return out, nil
+}
+
+// limits reports whether p sets the limit that a flag sets.
+func limits(p *policy.Policy, flag string) bool {
+	name, value, _ := strings.Cut(flag, " ")
+	switch name {
+	case "memory":
+		return p.Limits.Memory > 0
+	case "pids":
+		return p.Limits.Pids > 0
+	case "cpu-time":
+		return p.Time.CPU > 0
+	case "wall-time":
+		return p.Time.Wall > 0
+	case "max-output":
+		return p.Output > 0
+	case "rlimit":
+		name, _, _ = strings.Cut(value, "=")
+		_, ok := p.Rlimits[name]
+		return ok
+	}
+	return true
 }
 
 // judge decides what an attempt was.
@@ -225,6 +261,9 @@ func (a *Attack) layer(sign string, f *Failure, p *policy.Policy) string {
 		if s.Sign == sign && (s.Layer != Seccomp || p == nil) {
 			return s.Layer.Name
 		}
+	}
+	if sign == "ENOENT" && slices.ContainsFunc(a.Door, func(d string) bool { return strings.Contains(d, "$DIR") }) {
+		return Root.Name // what the door would show is not there
 	}
 	return ""
 }

@@ -11,10 +11,7 @@ var terminalInputHighBits = Attack{
 	Inside: func(*Inside) error {
 		char := [1]byte{'x'}
 		_, err := Call(unix.SYS_IOCTL, 0, 1<<32|unix.TIOCSTI, addressOf(&char[0]))
-		if f, ok := err.(*Failure); ok && f.Sign == "ENOTTY" {
-			return nil // it reached the kernel's code, which found no terminal here
-		}
-		return err
+		return Reached(err, "ENOTTY") // there is no terminal here
 	},
 }
 
@@ -31,10 +28,7 @@ var ioUring = Attack{
 	},
 	Inside: func(*Inside) error {
 		_, err := Call(unix.SYS_IO_URING_SETUP, 1, 0)
-		if f, ok := err.(*Failure); ok && f.Sign == "EFAULT" {
-			return nil // it would have made one, with parameters
-		}
-		return err
+		return Reached(err, "EFAULT") // it would have made one, with parameters
 	},
 }
 
@@ -45,9 +39,6 @@ var clone3Namespace = Attack{
 	Stops: []Stop{{Seccomp, "ENOSYS"}},
 	Inside: func(*Inside) error {
 		_, err := Call(unix.SYS_CLONE3, 0, 64)
-		if f, ok := err.(*Failure); ok && f.Sign == "EFAULT" {
-			return nil // it went on to read the flags
-		}
-		return err
+		return Reached(err, "EFAULT") // it went on to read the flags
 	},
 }

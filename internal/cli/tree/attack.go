@@ -80,9 +80,13 @@ func attackNames() []string {
 func writeOutcomes(out io.Writer, outcomes []attack.Outcome) error {
 	var name, tries int
 	count := map[attack.Verdict]int{}
+	unshown := 0
 	for _, o := range outcomes {
 		name, tries = max(name, len(o.Name)), max(tries, len(o.Tries))
 		count[o.Verdict]++
+		if o.Verdict == attack.Stopped && o.Unshown != "" {
+			unshown++
+		}
 	}
 	var s strings.Builder
 	for _, group := range attack.Groups {
@@ -94,20 +98,28 @@ func writeOutcomes(out io.Writer, outcomes []attack.Outcome) error {
 			}
 		}
 	}
-	fmt.Fprintf(&s, "%d stopped, %d escaped, %d not tried\n", count[attack.Stopped], count[attack.Escaped], count[attack.NotTried])
+	fmt.Fprintf(&s, "%d stopped, %d escaped, %d not tried", count[attack.Stopped], count[attack.Escaped], count[attack.NotTried])
+	if unshown > 0 {
+		fmt.Fprintf(&s, "; of those stopped, %d can't be shown to work where nothing stops them", unshown)
+	}
+	s.WriteString("\n")
 	_, err := io.WriteString(out, s.String())
 	return err
 }
 
 // happened is an outcome in words: what stopped the attack, or what was meant to.
 func happened(o attack.Outcome) string {
+	unshown := ""
+	if o.Unshown != "" {
+		unshown = "; not shown to work: " + o.Unshown
+	}
 	switch {
 	case o.Verdict == attack.Escaped:
 		return "ESCAPED; expected: " + strings.Join(o.Expected, " or ")
 	case o.Verdict == attack.NotTried:
 		return "not tried: " + o.Detail
 	case o.Layer != "":
-		return "stopped by " + o.Layer + " (" + o.Sign + ")"
+		return "stopped by " + o.Layer + " (" + o.Sign + ")" + unshown
 	}
-	return "stopped: " + o.Detail + " (" + o.Sign + ")"
+	return "stopped: " + o.Detail + " (" + o.Sign + ")" + unshown
 }

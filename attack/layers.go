@@ -1,0 +1,34 @@
+package attack
+
+import "os"
+
+// The layers.
+var (
+	PIDNamespace    = &Layer{Name: "pid namespace", Off: []string{"share pid", "write /proc"}}
+	IPCNamespace    = &Layer{Name: "ipc namespace", Off: []string{"share ipc"}}
+	UTSNamespace    = &Layer{Name: "uts namespace", Off: []string{"share uts"}}
+	NetNamespace    = &Layer{Name: "network namespace", Off: []string{"net host"}}
+	UserNamespace   = &Layer{Name: "user namespace", Off: []string{"share user"}, Root: true}
+	CgroupNamespace = &Layer{Name: "cgroup namespace", Off: []string{"share cgroup"}}
+	Root            = &Layer{Name: "root of its own", Off: []string{"read $DIR"}}
+	Seccomp         = &Layer{Name: "seccomp", Off: []string{"seccomp none"}}
+	Landlock        = &Layer{Name: "Landlock", Off: []string{"landlock off"}}
+	Capabilities    = &Layer{Name: "no capabilities", Off: []string{"cap-add ALL"}, Refused: true}
+	NoNewPrivs      = &Layer{Name: "no_new_privs", Step: "no new privileges"}
+	NoSuid          = &Layer{Name: "nosuid"}
+	NoDev           = &Layer{Name: "nodev"}
+	ReadOnlyProc    = &Layer{Name: "read-only parts of /proc", Step: "keep /proc from changing the machine"}
+	NoSys           = &Layer{Name: "no /sys", Off: []string{"write /sys"}}
+	Descriptors     = &Layer{Name: "descriptors closed", Step: "close descriptors", Call: "close_range"}
+	Undumpable      = &Layer{Name: "pid 1 is undumpable", Step: "protect pid 1"}
+)
+
+// onlyRoot is a Needs: what an ordinary user can't do in any case.
+func onlyRoot(what string) func() string {
+	return func() string {
+		if os.Geteuid() != 0 {
+			return what
+		}
+		return ""
+	}
+}
