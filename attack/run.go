@@ -271,8 +271,11 @@ func (a *Attack) layer(sign string, f *Failure, p *policy.Policy) string {
 // filterRefuses names the group of the policy's filter that answers a call with sign.
 func filterRefuses(p *policy.Policy, d seccomp.Data, sign string) string {
 	arch, ok := seccomp.ArchByName(runtime.GOARCH)
-	profile, known := seccomp.Builtin(p.Seccomp)
-	if !ok || !known {
+	if !ok {
+		return ""
+	}
+	profile, _, _, err := p.Filter(arch, [2]int{})
+	if err != nil {
 		return ""
 	}
 	d.Arch = arch.Audit

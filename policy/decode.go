@@ -23,7 +23,7 @@ const maxItems = 4096
 
 // decode lays the file's tree over p. Keys that hold lists add to what is
 // there, the others replace it.
-func decode(file string, root *document.Value, p *Policy) error {
+func decode(file string, root *document.Value, p *Policy, load Loader) error {
 	d := &decoder{file: file, p: p, claims: make(map[string]int)}
 	if err := d.checkKeys(root); err != nil {
 		return err
@@ -35,6 +35,12 @@ func decode(file string, root *document.Value, p *Policy) error {
 	}
 	if u := root.Get("user"); u != nil && u.Get("mode") != nil && u.Get("mode").Text == string(UserSingle) && u.Get("uid") == nil {
 		return d.fail(u.Get("mode").Line, "user.mode", errors.New(`"single" needs a uid, such as uid = 1000`))
+	}
+	if err := d.loadSeccomp(lookup(root, "seccomp.profile"), load); err != nil {
+		return err
+	}
+	if err := d.seccomp(root.Get("seccomp")); err != nil {
+		return err
 	}
 	if err := d.rlimits(root.Get("rlimits")); err != nil {
 		return err

@@ -82,7 +82,7 @@ func (p *Policy) fillModes() {
 	if p.User.Mode == "" {
 		p.User.Mode = UserCurrent
 	}
-	if p.Seccomp == "" {
+	if p.Seccomp == "" && p.SeccompProfile == nil {
 		p.Seccomp = "default"
 	}
 	if p.Landlock == "" {

@@ -53,7 +53,7 @@ var Flags = [...]Flag{
 	{Name: "map-root", Usage: "be root inside, yourself outside", apply: flagMapRoot},
 	{Name: "cap-add", Value: "CAP", Usage: "keep a capability, or ALL", Repeat: true, apply: flagCapAdd},
 	{Name: "cap-drop", Value: "CAP", Usage: "drop a capability, or ALL", Repeat: true, apply: flagCapDrop},
-	{Name: "seccomp", Value: "NAME", Usage: "the filter: default, build, strict or none", key: "seccomp.profile"},
+	{Name: "seccomp", Value: "NAME|FILE", Usage: "the filter: default, build, strict, docker, none, or a profile file", key: "seccomp.profile"},
 	{Name: "landlock", Value: "require|where-available|off", Usage: "whether Landlock guards the files too", key: "landlock.mode"},
 	{Name: "unshare", Value: "NS", Usage: "make a namespace anew: user, mount, pid, net, ipc, uts, cgroup, time", Repeat: true, apply: flagUnshare},
 	{Name: "share", Value: "NS", Usage: "share a namespace with the host", Repeat: true, apply: flagShare},

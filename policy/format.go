@@ -12,7 +12,8 @@ import (
 
 // Format writes p in its TOML form, whole: it extends nothing, and Parse reads
 // the same policy back, but for Origins (which come out as comments), Notes,
-// the order of Mounts, and names to keep where the environment is inherited
+// the order of Mounts, the text of a seccomp profile file (its path is written; Resolve
+// reads it again), and names to keep where the environment is inherited
 // anyway. Paths that are not UTF-8 can't be written in TOML;
 // what is wrong in them becomes U+FFFD.
 func Format(p *Policy) []byte {
@@ -42,8 +43,7 @@ func Format(p *Policy) []byte {
 	}
 	f.section("capabilities")
 	f.names("add", "capabilities.", p.Capabilities)
-	f.section("seccomp")
-	f.text("profile", p.Seccomp)
+	f.seccomp()
 	f.section("landlock")
 	f.text("mode", string(p.Landlock))
 	f.limits()

@@ -1,14 +1,17 @@
 package policy
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
 // comparable is what decides of a policy: without where it came from, mounts
@@ -16,7 +19,12 @@ import (
 func comparable(p *Policy) *Policy {
 	c := p.Clone()
 	c.fillModes()
-	c.Origins, c.Notes = nil, nil
+	c.Origins, c.Notes, c.SeccompText = nil, nil, ""
+	c.SeccompGroups = anonymous(c.SeccompGroups)
+	if own := c.SeccompProfile; own != nil {
+		own.Name, own.Groups = "", slices.Concat(c.SeccompGroups, anonymous(own.Groups))
+		c.SeccompGroups = nil
+	}
 	last := map[string]Mount{}
 	for _, m := range c.Mounts {
 		m.Origin = ""
@@ -39,14 +47,27 @@ func comparable(p *Policy) *Policy {
 	return c
 }
 
+func anonymous(groups []seccomp.Group) []seccomp.Group {
+	for i := range groups {
+		for k := range groups[i].Rules {
+			groups[i].Rules[k].Origin = ""
+		}
+	}
+	return groups
+}
+
 func roundTrip(t *testing.T, p *Policy) {
 	t.Helper()
 	text := Format(p)
-	back, err := Parse("formatted.toml", text)
+	// The text of a profile file is read again.
+	load := func(name string) (string, []byte, error) {
+		return name, []byte(cmp.Or(p.SeccompText, "default = 'EPERM'")), nil
+	}
+	back, err := Resolve("formatted.toml", text, load)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if d := cmp.Diff(comparable(p), comparable(back)); d != "" {
+	if d := gocmp.Diff(comparable(p), comparable(back)); d != "" {
 		t.Errorf("(-want +got)\n%s\n%s", d, text)
 	}
 	if again := Format(back); len(again) == 0 {

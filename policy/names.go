@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/cloche-sandbox/cloche/internal/document"
+	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
 
 // The names that a policy may use for things of the kernel. Functions that
@@ -40,11 +41,8 @@ func NamespaceNames() []string {
 	return names[:]
 }
 
-// SeccompProfiles returns the names that Policy.Seccomp may have.
-func SeccompProfiles() []string {
-	names := [...]string{"default", "build", "strict", "none"}
-	return names[:]
-}
+// SeccompProfiles returns the names that Policy.Seccomp may have, beside paths of files.
+func SeccompProfiles() []string { return profile.Names() }
 
 // LimitNames returns the names that Limits.WhereAvailable may hold.
 func LimitNames() []string {

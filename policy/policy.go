@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
 // Policy is everything a sandbox allows. New returns the one that allows
@@ -40,9 +42,19 @@ type Policy struct {
 
 	User         User
 	Capabilities []string // kept, by capabilities(7) name such as "CAP_NET_BIND_SERVICE"; empty: none
-	Seccomp      string   // name of a profile of package seccomp: "default", "build", "strict", "none"
-	Landlock     Landlock
-	Keyring      bool // join a fresh session keyring, keyrings(7); not needed while the filter denies keyctl
+	// Seccomp names the profile of the filter: "default", "build", "strict", "docker"
+	// or "none", see seccomp/profile, or the path of a profile file in either of its
+	// forms, which holds a slash or ends in .toml or .json.
+	Seccomp string
+	// SeccompText is the text of the file that Seccomp names, see LoadSeccomp.
+	SeccompText string
+	// SeccompProfile is a whole profile in place of a named one; Seccomp is "" then.
+	SeccompProfile *seccomp.Profile
+	// SeccompGroups are rules that come before those of the profile: of the rules that
+	// hold for a call, the first one decides.
+	SeccompGroups []seccomp.Group
+	Landlock      Landlock
+	Keyring       bool // join a fresh session keyring, keyrings(7); not needed while the filter denies keyctl
 
 	Rlimits map[string]Rlimit // by getrlimit(2) name in lower case without RLIMIT_: "nofile", "core", …
 	Limits  Limits            // cgroup limits
@@ -88,6 +100,12 @@ func (p *Policy) Clone() *Policy {
 		c.Mounts[i].Lower = slices.Clone(c.Mounts[i].Lower)
 	}
 	c.Capabilities = slices.Clone(p.Capabilities)
+	c.SeccompGroups = cloneGroups(p.SeccompGroups)
+	if p.SeccompProfile != nil {
+		own := *p.SeccompProfile
+		own.Groups = cloneGroups(own.Groups)
+		c.SeccompProfile = &own
+	}
 	c.Rlimits = maps.Clone(p.Rlimits)
 	if p.Limits.Swap != nil {
 		c.Limits.Swap = new(*p.Limits.Swap)
@@ -100,6 +118,18 @@ func (p *Policy) Clone() *Policy {
 	c.Origins = maps.Clone(p.Origins)
 	c.Notes = slices.Clone(p.Notes)
 	return &c
+}
+
+func cloneGroups(groups []seccomp.Group) []seccomp.Group {
+	groups = slices.Clone(groups)
+	for i := range groups {
+		rules := slices.Clone(groups[i].Rules)
+		for k := range rules {
+			rules[k].Syscalls, rules[k].Args = slices.Clone(rules[k].Syscalls), slices.Clone(rules[k].Args)
+		}
+		groups[i].Rules = rules
+	}
+	return groups
 }
 
 // MountKind is what a Mount puts at its path.

@@ -9,8 +9,8 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
-// Loader reads the policy file that an extends names. It is given a path, or
-// a name that is no built-in profile's; file is what the result is called in
+// Loader reads the policy file that an extends names, or the file of a seccomp
+// profile. It is given a path, or a name that is no built-in profile's; file is what the result is called in
 // messages and what its own relative extends start from.
 type Loader func(name string) (file string, data []byte, err error)
 
@@ -66,7 +66,7 @@ func resolve(file string, data []byte, load Loader, chain []string) (*Policy, er
 		}
 		p.Name, p.Description = "", ""
 	}
-	if err := decode(file, root, p); err != nil {
+	if err := decode(file, root, p, load); err != nil {
 		return nil, err
 	}
 	return p, nil

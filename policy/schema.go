@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/cloche-sandbox/cloche/internal/document"
+	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
 
 // sectionKeys returns the keys that a [section] may hold; nil: any; ok is
@@ -22,6 +23,8 @@ func sectionKeys(section string) (keys []string, ok bool) {
 		keys, ok = []string{"set"}, true
 	case "limits":
 		keys, ok = []string{"io"}, true
+	case "seccomp":
+		keys, ok = profile.Keys(), true
 	}
 	for i := range settings {
 		name, key := splitKey(settings[i].key)

@@ -48,7 +48,7 @@ var settings = [...]setting{
 	{key: "user.gid", want: `a number such as 1000`, kinds: aNumber, set: setGID},
 	{key: "capabilities.add", want: `names such as "CAP_NET_BIND_SERVICE"`, add: addCapability, group: "capabilities"},
 	{key: "capabilities.drop", want: `names such as "CAP_NET_BIND_SERVICE"`, add: dropCapability, group: "capabilities"},
-	{key: "seccomp.profile", want: `a profile's name such as "default"`, kinds: aString, set: setSeccomp},
+	{key: "seccomp.profile", want: `a profile's name such as "default", or the path of a file`, kinds: aString, set: setSeccomp},
 	{key: "landlock.mode", want: `"require", "where-available" or "off"`, kinds: aString, set: setLandlock},
 	{key: "limits.memory", want: `a size such as "256M"`, kinds: aNumber, set: setMemory},
 	{key: "limits.swap", want: `a size such as "256M", or 0 for no swap`, kinds: aNumber, set: setSwap},
@@ -210,15 +210,6 @@ func without(list []string, item string) []string {
 		return nil
 	}
 	return list
-}
-
-func setSeccomp(p *Policy, s, where string) error {
-	if err := document.OneOf("seccomp profile", s, SeccompProfiles()); err != nil {
-		return err
-	}
-	p.Seccomp = s
-	p.from("seccomp.profile", where)
-	return nil
 }
 
 func setLandlock(p *Policy, s, where string) error {

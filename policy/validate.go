@@ -16,7 +16,7 @@ import (
 // is one line: where the setting came from, what is wrong, what to write.
 func Validate(p *Policy) error {
 	checks := [...]func(*Policy) error{
-		validateModes, validateNamespaces, validateUser, validateNames,
+		validateModes, validateSeccomp, validateNamespaces, validateUser, validateNames,
 		validateLimits, validateEnv, validateMounts, validateCwd, validateCapabilities,
 	}
 	for _, check := range checks {
@@ -33,12 +33,16 @@ func validateModes(p *Policy) error {
 	for _, m := range [...]struct{ key, value string }{
 		{"network.mode", string(p.Network)},
 		{"user.mode", string(p.User.Mode)},
-		{"seccomp.profile", p.Seccomp},
 		{"landlock.mode", string(p.Landlock)},
 		{"terminal", string(p.Terminal)},
 	} {
 		if err := settingFor(m.key).set(&scratch, m.value, ""); err != nil {
 			return at(p, m.key, err)
+		}
+	}
+	if p.SeccompProfile == nil {
+		if err := setSeccomp(&scratch, p.Seccomp, ""); err != nil {
+			return at(p, "seccomp.profile", err)
 		}
 	}
 	if err := checkHostname(p.Hostname); err != nil {

@@ -76,7 +76,7 @@ func Confine(p *policy.Policy) error {
 	if err != nil {
 		return err
 	}
-	c := confinement{p: q, abi: facts.LandlockABI}
+	c := confinement{p: q, abi: facts.LandlockABI, kernel: facts.KernelVersion()}
 	if err := c.prepare(); err != nil {
 		return fmt.Errorf("sandbox: confine: %w", err)
 	}
@@ -89,10 +89,11 @@ func Confine(p *policy.Policy) error {
 
 // confinement is one call of Confine.
 type confinement struct {
-	p    *policy.Policy
-	abi  int    // of Landlock; 0: none
-	open bool   // no file is protected
-	keep uint64 // capabilities
+	p      *policy.Policy
+	abi    int // of Landlock; 0: none
+	kernel [2]int
+	open   bool   // no file is protected
+	keep   uint64 // capabilities
 
 	files  *ruleset // nil: no Landlock
 	filter []unix.SockFilter

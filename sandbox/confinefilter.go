@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"fmt"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,13 +24,16 @@ func (c *confinement) compile(goarch string) ([]unix.SockFilter, error) {
 	if !ok {
 		return nil, fmt.Errorf("there are no filters for %s; run the program on amd64 or arm64", goarch)
 	}
-	profile, ok := seccomp.Builtin(c.p.Seccomp)
-	if !ok {
-		return nil, fmt.Errorf("%s: there is no seccomp profile %q; use one of %s", c.setting("seccomp.profile"), c.p.Seccomp, strings.Join(seccomp.Builtins(), ", "))
+	profile, archs, _, err := c.p.Filter(arch, c.kernel)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.survives(&profile, arch); err != nil {
+		return nil, err
 	}
 	groups := c.refusals()
-	if len(groups) > 0 && c.p.Seccomp == "none" {
-		// All else is allowed, but no second door to what is refused: another
+	if name, plain := c.p.PlainSeccomp(); len(groups) > 0 && (!plain || name == "none") {
+		// What else is allowed stays so, but no second door to what is refused: another
 		// architecture's numbers, io_uring, calls that nobody here knows.
 		profile.Unknown, profile.BadArch = seccomp.Errno(unix.ENOSYS), seccomp.KillProcess
 		groups = append(groups, seccomp.Group{
@@ -41,7 +43,29 @@ func (c *confinement) compile(goarch string) ([]unix.SockFilter, error) {
 		})
 	}
 	profile.Groups = append(groups, profile.Groups...)
-	return seccomp.Compile(profile, arch)
+	return seccomp.Compile(profile, archs...)
+}
+
+// survives refuses a profile of the policy's own under which Confine could not go on
+// after the filter is loaded, nor a Go program at all: its runtime makes threads, gets
+// memory and waits, and Landlock comes last.
+func (c *confinement) survives(p *seccomp.Profile, arch seccomp.Arch) error {
+	if _, plain := c.p.PlainSeccomp(); plain {
+		return nil
+	}
+	needs := []string{
+		"clone", "futex", "mmap", "munmap", "madvise", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "tgkill", "getpid", "epoll_pwait", "nanosleep",
+		"openat", "read", "close", "getdents64", "exit_group",
+	}
+	if c.p.Landlock != policy.LandlockOff && c.abi > 0 {
+		needs = append(needs, "landlock_restrict_self")
+	}
+	for _, call := range needs {
+		if _, ok := arch.Number(call); ok && !p.MayPass(arch, call) {
+			return fmt.Errorf("%s: the filter never lets %s pass, without which this Go program can't go on; allow it in the profile, or run a child with sandbox.Command", c.setting("seccomp.profile"), call)
+		}
+	}
+	return nil
 }
 
 // refusals are the groups that come before the profile's own.

@@ -45,7 +45,7 @@ func (c *confinement) refuse() error {
 			"a running program keeps its terminal", "use \"auto\" or \"never\", or run a child with sandbox.Command",
 		},
 		{
-			p.Keyring && p.Seccomp == "none", "keyring",
+			p.Keyring && !p.Filtered(), "keyring",
 			"a program's threads can't join one new session keyring together", "use the filter \"default\", which refuses keyrings",
 		},
 		{p.Time.Wall != 0, "time.wall", "nobody is there to end a program that confines itself", "run a child with sandbox.Command"},

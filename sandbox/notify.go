@@ -10,6 +10,8 @@ import "github.com/cloche-sandbox/cloche/seccomp"
 type Notify struct {
 	// Profile says which calls: those that it answers with seccomp.UserNotify.
 	Profile seccomp.Profile
+	// Archs are the architectures that the profile is for; nil: the machine's own.
+	Archs []seccomp.Arch
 	// Handle answers one notification. It is called by one goroutine, from before the command's
 	// exec until the end; Wait waits for it. The thread whose call it is waits as long as
 	// no answer is given, which may be from another goroutine. When this program

@@ -8,6 +8,7 @@ type Decision struct {
 	Group  string // "" when no rule holds: the profile's default decides
 	Rule   int    // index of the rule in its group
 	Reason string
+	Origin string // of the rule
 }
 
 // Decide evaluates the rules one by one, with no compiling: slowly and plainly.
@@ -28,7 +29,7 @@ func Decide(p Profile, a Arch, d Data) Decision {
 			}
 			named = true
 			if r.holds(d) {
-				return Decision{Action: r.Action, Group: g.Name, Rule: i, Reason: g.Reason}
+				return Decision{Action: r.Action, Group: g.Name, Rule: i, Reason: g.Reason, Origin: r.Origin}
 			}
 		}
 	}
@@ -71,7 +72,7 @@ func decideBlind(p Profile, a Arch, name string) (strictest Decision, ok bool) {
 			if !r.names(name, number) {
 				continue
 			}
-			consider(Decision{Action: r.Action, Group: g.Name, Rule: i, Reason: g.Reason})
+			consider(Decision{Action: r.Action, Group: g.Name, Rule: i, Reason: g.Reason, Origin: r.Origin})
 			if len(r.Args) == 0 {
 				return strictest, true
 			}

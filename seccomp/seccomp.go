@@ -97,6 +97,9 @@ type Rule struct {
 	Syscalls []string
 	Action   Action
 	Args     []Arg // all must hold; there may be several on one argument
+	// Origin is where the rule was written, "profile.toml:12", for messages. It
+	// decides nothing.
+	Origin string
 }
 
 // Group is rules that belong together, and why they are there.

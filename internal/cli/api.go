@@ -108,7 +108,7 @@ func Flags(v Verb) []Flag {
 		if p.Value == "" {
 			f.Without = "true"
 		}
-		f.File = strings.HasPrefix(p.Value, "PATH") || p.Name == "bind" || p.Name == "io"
+		f.File = strings.HasPrefix(p.Value, "PATH") || p.Name == "seccomp" || p.Name == "bind" || p.Name == "io"
 		all = append(all, f)
 	}
 	return all

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/cloche-sandbox/cloche/sandbox"
 	"github.com/cloche-sandbox/cloche/seccomp"
@@ -17,7 +18,7 @@ func reportDenied(r *sandbox.Result) {
 	for _, d := range r.Denied {
 		rule := d.Reason
 		if d.Group != "" {
-			rule = d.Group + ": " + rule
+			rule = strings.TrimSuffix(d.Group+": "+rule, ": ")
 		}
 		complain(fmt.Sprintf("audit: %s: %s, count %d, first by %s (pid %d): %s; %s",
 			d.Call, d.Action, d.Count, clip(d.Program), d.PID, rule, howToAllow(d.Call)))

@@ -7,11 +7,13 @@ import (
 	"os"
 
 	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
 
-// maxPolicyFile is more than policy.Resolve takes, so that the refusal of a
-// file that is too long is its own; no more of a huge or endless file is read.
-const maxPolicyFile = 1<<20 + 1
+// maxPolicyFile is more than policy.Resolve takes of a policy, or a seccomp profile, so
+// that the refusal of a file that is too long is its own; no more of a huge or endless
+// file is read.
+const maxPolicyFile = profile.MaxSize + 1
 
 // policy is the policy that the command line asks for, not yet expanded: the
 // profile or the policy file, then the flags in the order written.
@@ -24,6 +26,9 @@ func (i *invocation) policy() (*policy.Policy, error) {
 		if err := s.flag.Apply(p, s.value); err != nil {
 			return nil, err
 		}
+	}
+	if err := p.LoadSeccomp(readProfileFile); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -70,18 +75,32 @@ func unknownProfile(name string) error {
 	return fmt.Errorf("%s: `cloche profiles` lists them; for a policy file write --policy FILE", s)
 }
 
-// readPolicyFile reads a policy, or the base that one extends.
+// readPolicyFile reads a policy, the base that one extends, or the seccomp profile
+// that one names.
 func readPolicyFile(name string) (string, []byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", nil, fmt.Errorf("policy %s: %s", clip(name), whyFile(err))
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxPolicyFile))
+	data, err := readFile(name)
 	if err != nil {
 		return "", nil, fmt.Errorf("policy %s: %s", clip(name), whyFile(err))
 	}
 	return name, data, nil
+}
+
+// readProfileFile reads the seccomp profile that a flag names.
+func readProfileFile(name string) (string, []byte, error) {
+	data, err := readFile(name)
+	if err != nil {
+		return "", nil, errors.New(whyFile(err))
+	}
+	return name, data, nil
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxPolicyFile))
 }
 
 // expanded is the policy with absolute paths, checked.

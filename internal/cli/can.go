@@ -69,18 +69,19 @@ func isVerb(w string) bool {
 
 // oracle answers questions about one policy.
 type oracle struct {
-	p    *policy.Policy
-	v    *view
-	arch string
-	cwd  string // of the caller: relative paths of questions start here
-	abi  int    // of Landlock
-	proc func(pid string) (uid uint32, name string, err error)
+	p      *policy.Policy
+	v      *view
+	arch   string
+	kernel [2]int
+	cwd    string // of the caller: relative paths of questions start here
+	abi    int    // of Landlock
+	proc   func(pid string) (uid uint32, name string, err error)
 }
 
 func newOracle(p *policy.Policy, facts host.Facts, cwd string) *oracle {
 	v := newView(p, realHost{}, callersCredentials(p), callersIDs(), facts.LandlockABI)
 	v.terminal = ownTerminal(p, os.Stdin)
-	return &oracle{p: p, v: v, arch: facts.GOARCH, cwd: cwd, abi: facts.LandlockABI, proc: processOwner}
+	return &oracle{p: p, v: v, arch: facts.GOARCH, kernel: facts.KernelVersion(), cwd: cwd, abi: facts.LandlockABI, proc: processOwner}
 }
 
 // can is `cloche can`.

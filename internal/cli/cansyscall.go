@@ -18,15 +18,18 @@ func (o *oracle) syscall(about string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	rule := o.originRule("seccomp.profile", o.p.Seccomp)
-	if o.p.Seccomp == "none" {
+	rule := o.originRule("seccomp.profile", o.p.SeccompName())
+	if !o.p.Filtered() {
 		return answer{Yes: true, Why: "there is no filter; what the call then needs is for the kernel to check", Rule: rule}, nil
 	}
-	profile, ok := seccomp.Builtin(o.p.Seccomp)
-	if !ok {
-		return answer{}, fmt.Errorf("unknown filter %q: it is one of %s", o.p.Seccomp, strings.Join(seccomp.Builtins(), ", "))
+	profile, _, _, err := o.p.Filter(arch, o.kernel)
+	if err != nil {
+		return answer{}, err
 	}
 	d := seccomp.Decide(profile, arch, call)
+	if d.Origin != "" {
+		rule = fmt.Sprintf("a rule of seccomp group %s (%s)", d.Group, d.Origin)
+	}
 	a := answer{Rule: rule, Yes: d.Action == seccomp.Allow || d.Action == seccomp.Log}
 	var why []string
 	if d.Group != "" {

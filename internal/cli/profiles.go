@@ -20,19 +20,19 @@ func Profiles(args []string, asJSON bool) error {
 	return fmt.Errorf("profiles: one name at most, not %d", len(args))
 }
 
-// profile is a built-in profile as JSON.
-type profile struct {
+// builtinProfile is a built-in profile as JSON.
+type builtinProfile struct {
 	Name        string `json:"name"`
 	Description string `json:"description"`
 	Policy      string `json:"policy,omitempty"` // TOML, with what it extends resolved
 }
 
 func listProfiles(out io.Writer, asJSON bool) error {
-	var all []profile
+	var all []builtinProfile
 	width := 0
 	for _, name := range policy.Builtins() {
 		p, _ := policy.Builtin(name)
-		all = append(all, profile{Name: name, Description: p.Description})
+		all = append(all, builtinProfile{Name: name, Description: p.Description})
 		width = max(width, len(name))
 	}
 	if asJSON {
@@ -52,7 +52,7 @@ func showProfile(out io.Writer, name string, asJSON bool) error {
 		return unknownProfile(name)
 	}
 	if asJSON {
-		return writeJSON(out, profile{name, p.Description, string(policy.Format(p))})
+		return writeJSON(out, builtinProfile{name, p.Description, string(policy.Format(p))})
 	}
 	_, err := out.Write(policy.Format(p))
 	return err

@@ -138,7 +138,7 @@ func explain(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, report string,
 	switch {
 	case err != nil:
 		code, message = startFailure(p, inv, err)
-	case code == 128+int(unix.SIGSYS) && p.Seccomp != "none":
+	case code == 128+int(unix.SIGSYS) && p.Filtered():
 		message = filterMessage(p)
 	case code < 128:
 		message = hintAfterExit(p, inv, code)

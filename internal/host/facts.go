@@ -3,6 +3,7 @@
 package host
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 
@@ -12,7 +13,7 @@ import (
 // Facts is what a plan depends on beside the policy: plain data, a value in tests.
 type Facts struct {
 	GOARCH string
-	Kernel string // uname(2) release; for display, nothing is decided by it
+	Kernel string // uname(2) release; for display, and for seccomp profiles that ask for it
 
 	UID, GID    int    // effective ids of the caller
 	Groups      []int  // supplementary groups of the caller
@@ -135,4 +136,12 @@ func landlockABI() int {
 		return 0
 	}
 	return int(abi)
+}
+
+// KernelVersion is the version of Kernel, {6, 12}; {0, 0} where it says none.
+func (f *Facts) KernelVersion() (v [2]int) {
+	if n, err := fmt.Sscanf(f.Kernel, "%d.%d", &v[0], &v[1]); n < 2 || err != nil {
+		return [2]int{}
+	}
+	return v
 }

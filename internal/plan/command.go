@@ -72,8 +72,8 @@ func (b *builder) command() {
 		b.loadNotify()
 	}
 	if len(b.in.Filter) > 0 {
-		b.begin(Step{Process: Command, Name: "seccomp " + b.policy.Seccomp, Kind: KindSeccomp, Origin: b.policy.Origins["seccomp.profile"]})
-		b.loadFilter(b.in.Filter, Num(0))
+		b.begin(Step{Process: Command, Name: "seccomp " + b.policy.SeccompName(), Kind: KindSeccomp, Origin: b.policy.Origins["seccomp.profile"]})
+		b.loadFilter(b.in.Filter, filterFlags(b.in.FilterFlags))
 	}
 	b.exec()
 }

@@ -16,9 +16,10 @@ type Input struct {
 	Policy *policy.Policy // expanded and valid
 	Facts  host.Facts     // with Paths for what SourcePaths names
 
-	Filter     []unix.SockFilter // of the command; nil: none
-	InitFilter []unix.SockFilter // of pid 1
-	Notify     *Notify           // nil: no call is answered by the supervisor
+	Filter      []unix.SockFilter // of the command; nil: none
+	FilterFlags uint              // SECCOMP_FILTER_FLAG_* to load it with
+	InitFilter  []unix.SockFilter // of pid 1
+	Notify      *Notify           // nil: no call is answered by the supervisor
 
 	// File descriptors that the launcher inherits beside 0, 1, 2 and the
 	// command's own extra ones, which are 3 to 2+ExtraFiles.

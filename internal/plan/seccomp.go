@@ -7,6 +7,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// filterFlags are those with which the command's filter is loaded.
+func filterFlags(flags uint) Arg {
+	switch flags {
+	case unix.SECCOMP_FILTER_FLAG_LOG:
+		return named("SECCOMP_FILTER_FLAG_LOG", unix.SECCOMP_FILTER_FLAG_LOG)
+	case unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW:
+		return named("SECCOMP_FILTER_FLAG_SPEC_ALLOW", unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW)
+	}
+	return Num(uint64(flags))
+}
+
 // loadFilter gives the calling process a seccomp(2) filter. It comes after
 // no_new_privs, which is what allows it without privilege.
 func (b *builder) loadFilter(prog []unix.SockFilter, flags Arg) {

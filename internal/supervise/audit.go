@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/seccomp"
@@ -41,7 +42,7 @@ type kind struct {
 // is a notification, answered with what the filter would have said.
 type Audit struct {
 	profile seccomp.Profile
-	arch    seccomp.Arch
+	archs   []seccomp.Arch
 	looked  map[string][6]uint64 // by call: the bits of arguments that rules look at
 
 	mu     sync.Mutex
@@ -52,13 +53,15 @@ type Audit struct {
 }
 
 // newAudit is nil where the policy has no filter.
-func newAudit(p *policy.Policy, goarch string) (*Audit, error) {
-	arch, ok := seccomp.ArchByName(goarch)
-	profile, known := seccomp.Builtin(p.Seccomp)
-	if !ok || !known || p.Seccomp == "none" {
+func newAudit(p *policy.Policy, facts *host.Facts) (*Audit, error) {
+	profile, archs, _, err := profileOf(p, facts)
+	if err != nil {
+		return nil, err
+	}
+	if !p.Filtered() {
 		return nil, &plan.Error{Setting: "--audit", Why: "the policy has no filter of which denials could be reported", Fix: "use --seccomp default, build or strict"}
 	}
-	a := &Audit{profile: profile, arch: arch, looked: map[string][6]uint64{}, index: map[kind]int{}, killed: map[int]bool{}}
+	a := &Audit{profile: profile, archs: archs, looked: map[string][6]uint64{}, index: map[kind]int{}, killed: map[int]bool{}}
 	for _, g := range profile.Groups {
 		for _, r := range g.Rules {
 			for _, name := range r.Syscalls {
@@ -78,7 +81,7 @@ func newAudit(p *policy.Policy, goarch string) (*Audit, error) {
 // handle records a call and answers it with what the filter says. The registers
 // alone decide, so that a call which the filter only logs may continue.
 func (a *Audit) handle(l *seccomp.Listener, n *seccomp.Notification) {
-	d := seccomp.Decide(a.profile, a.arch, n.Data)
+	d := seccomp.DecideAmong(a.profile, a.archs, n.Data)
 	t := readTarget(n.PID)
 	if !l.Valid(n.ID) {
 		return // killed meanwhile, and the pid perhaps somebody else's
@@ -124,9 +127,11 @@ func (a *Audit) kill(l *seccomp.Listener, id uint64, t target) {
 }
 
 func (a *Audit) record(n *seccomp.Notification, d seccomp.Decision, program string) {
-	name, ok := a.arch.Name(n.Data.NR)
-	if !ok {
-		name = "call " + strconv.Itoa(int(n.Data.NR))
+	name := "call " + strconv.Itoa(int(n.Data.NR))
+	for _, arch := range a.archs {
+		if s, ok := arch.Name(n.Data.NR); ok && arch.Audit == n.Data.Arch {
+			name = s
+		}
 	}
 	k := kind{nr: n.Data.NR, action: d.Action}
 	for i, bits := range a.looked[name] {

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cloche-sandbox/cloche/internal/host"
@@ -26,9 +27,11 @@ func PlanBuild(spec *Spec) (*plan.Plan, error) {
 		InitFilter: seccomp.InitProgram(facts.GOARCH),
 		Standalone: &plan.Standalone{Command: spec.Args},
 	}
-	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
+	f, err := filterOf(p, &facts)
+	if err != nil {
 		return nil, err
 	}
+	in.Filter, in.FilterFlags = f.prog, f.flags
 	pl, err := plan.Compile(in)
 	if err != nil {
 		return nil, err
@@ -39,7 +42,7 @@ func PlanBuild(spec *Spec) (*plan.Plan, error) {
 	if p.Terminal == policy.TerminalAuto {
 		pl.Notes = append(pl.Notes, "terminal: an executable has no terminal of its own; it uses the caller's, in a session of its own")
 	}
-	pl.Notes = append(pl.Notes, p.Notes...)
+	pl.Notes = slices.Concat(pl.Notes, f.notes, p.Notes)
 	return pl, nil
 }
 

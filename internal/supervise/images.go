@@ -60,7 +60,7 @@ func keep(m made) {
 func sameInput(a, b *plan.Input) bool {
 	return a.StatusFD == b.StatusFD && a.ControlFD == b.ControlFD && a.CgroupFD == b.CgroupFD && a.HasCgroup == b.HasCgroup &&
 		a.ExtraFiles == b.ExtraFiles && a.Terminal == b.Terminal && a.Standalone == nil && b.Standalone == nil &&
-		sameNotify(a.Notify, b.Notify) && slices.Equal(a.EntryFDs, b.EntryFDs) && sameProgram(a.Filter, b.Filter) && sameProgram(a.InitFilter, b.InitFilter) &&
+		sameNotify(a.Notify, b.Notify) && slices.Equal(a.EntryFDs, b.EntryFDs) && sameProgram(a.Filter, b.Filter) && a.FilterFlags == b.FilterFlags && sameProgram(a.InitFilter, b.InitFilter) &&
 		maps.Equal(a.Facts.Paths, b.Facts.Paths) && sameHost(a, b) &&
 		(a.Policy == b.Policy || reflect.DeepEqual(a.Policy, b.Policy))
 }

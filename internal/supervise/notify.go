@@ -17,6 +17,8 @@ type Notify struct {
 	// loaded beside the policy's own, and of two answers the stricter holds: what the
 	// policy denies is denied, and nobody is asked.
 	Profile seccomp.Profile
+	// Archs are the architectures that the profile is for; nil: the machine's own.
+	Archs []seccomp.Arch
 	// Handle answers one notification. It is called by one goroutine, from before
 	// the command's exec to the end of the sandbox; Wait waits for it. It may answer
 	// later, from another goroutine: until then the thread waits.
@@ -32,7 +34,11 @@ func notifyPlan(n *Notify, goarch string) (*plan.Notify, error) {
 	if !ok {
 		return nil, fmt.Errorf("notify: no table of system calls for %s", goarch)
 	}
-	prog, err := seccomp.Compile(n.Profile, arch)
+	archs := n.Archs
+	if len(archs) == 0 {
+		archs = []seccomp.Arch{arch}
+	}
+	prog, err := seccomp.Compile(n.Profile, archs...)
 	if err != nil {
 		return nil, fmt.Errorf("notify: profile %s: %w", n.Profile.Name, err)
 	}

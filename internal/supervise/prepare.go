@@ -112,10 +112,11 @@ func decide(spec *Spec, create bool) (*Prepared, error) {
 	if err := pr.lookAround(); err != nil {
 		return nil, err
 	}
-	var err error
-	if pr.group, pr.notes, err = makeCgroup(spec, create); err != nil {
+	group, notes, err := makeCgroup(spec, create)
+	if err != nil {
 		return nil, err
 	}
+	pr.group, pr.notes = group, append(pr.notes, notes...)
 	pr.number(&pr.input)
 	return pr, nil
 }
@@ -134,19 +135,22 @@ func (pr *Prepared) lookAround() error {
 	statPaths(&facts, p)
 
 	in := plan.Input{Policy: p, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
-	if in.Filter, err = filterOf(p, facts.GOARCH); err != nil {
+	f, err := filterOf(p, &facts)
+	if err != nil {
 		return err
 	}
+	in.Filter, in.FilterFlags = f.prog, f.flags
+	pr.notes = append(pr.notes, f.notes...)
 	pr.notify = spec.Notify
 	if spec.Audit {
 		if spec.Notify != nil {
 			return errors.New("an audit and a Notify can't be had together: the kernel allows one listener; leave one out")
 		}
-		if pr.audit, err = newAudit(p, facts.GOARCH); err != nil {
+		if pr.audit, err = newAudit(p, &facts); err != nil {
 			return err
 		}
 		in.Filter = nil // the audited one stands in for it
-		pr.notify = &Notify{Profile: seccomp.Audited(pr.audit.profile), Handle: pr.audit.handle}
+		pr.notify = &Notify{Profile: seccomp.Audited(pr.audit.profile), Archs: pr.audit.archs, Handle: pr.audit.handle}
 	}
 	if in.Notify, err = notifyPlan(pr.notify, facts.GOARCH); err != nil {
 		return err
@@ -162,18 +166,6 @@ func statPaths(facts *host.Facts, p *policy.Policy) {
 	look, resolve := plan.TargetPaths(p, *facts)
 	facts.Stat(resolve...)
 	facts.Look(look...)
-}
-
-// filterOf is the compiled seccomp filter of a policy.
-func filterOf(p *policy.Policy, goarch string) ([]unix.SockFilter, error) {
-	if p.Seccomp == "" || p.Seccomp == "none" {
-		return nil, nil
-	}
-	prog, ok := seccomp.Precompiled(p.Seccomp, goarch)
-	if !ok {
-		return nil, &plan.Error{Setting: "seccomp " + p.Seccomp, Origin: p.Origins["seccomp.profile"], Why: "there is no such seccomp profile", Fix: fmt.Sprintf("use one of %v", seccomp.Builtins())}
-	}
-	return prog, nil
 }
 
 // number gives the descriptors beyond the command's own their numbers in the

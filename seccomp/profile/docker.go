@@ -15,7 +15,7 @@ var dockerFile []byte
 // Docker returns Docker's default profile for a host: which of its rules hold
 // depends on the architecture, the capabilities and the kernel's version.
 func Docker(host Host) (seccomp.Profile, []seccomp.Arch, error) {
-	p, archs, _, err := ReadOCI("docker", dockerFile, host)
+	p, archs, _, err := ReadOCI("docker.json", dockerFile, host)
 	p.Name, p.Description = "docker", "Docker's default profile (moby/profiles seccomp v0.3.0)"
 	return p, archs, err
 }

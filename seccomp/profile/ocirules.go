@@ -150,7 +150,7 @@ func (r *ociReader) narrowed(e *ociEntry, names []*document.Value, conditions []
 			rules[n-1].Syscalls = append(rules[n-1].Syscalls, v.Text)
 			continue
 		}
-		rules = append(rules, seccomp.Rule{Syscalls: []string{v.Text}, Action: e.action, Args: args})
+		rules = append(rules, seccomp.Rule{Syscalls: []string{v.Text}, Action: e.action, Args: args, Origin: (&Error{File: r.file, Line: v.Line}).Where()})
 	}
 	return rules
 }

@@ -78,6 +78,8 @@ func (r *reader) fail(line int, key string, err error) error {
 	return &Error{File: r.file, Line: line, Key: r.prefix + key, Err: err}
 }
 
+func (r *reader) at(line int) string { return (&Error{File: r.file, Line: line}).Where() }
+
 func (r *reader) want(v *document.Value, key string, kind document.Kind, want string) error {
 	if v.Kind == kind {
 		return nil
@@ -130,11 +132,6 @@ func (r *reader) action(v *document.Value, key string) (seccomp.Action, error) {
 // body reads the [Keys] of a table.
 func (r *reader) body(t *document.Value) error {
 	byDefault := t.Get("default")
-	for _, key := range []string{"unknown", "bad-arch", "flags"} {
-		if v := t.Get(key); v != nil && byDefault == nil {
-			return r.fail(v.Line, key, errors.New(`it belongs to a whole profile, which has a default too, such as default = "EPERM"`))
-		}
-	}
 	if byDefault != nil {
 		var err error
 		if r.p.Default, err = r.action(byDefault, "default"); err != nil {
@@ -156,6 +153,11 @@ func (r *reader) body(t *document.Value) error {
 		}
 		if err != nil {
 			return err
+		}
+	}
+	for _, key := range []string{"unknown", "bad-arch", "flags"} {
+		if v := t.Get(key); v != nil && byDefault == nil {
+			return r.fail(v.Line, key, errors.New(`it belongs to a whole profile, which has a default too, such as default = "EPERM"`))
 		}
 	}
 	if v := t.Get("use"); v != nil { // after the file's own, wherever it stands
@@ -203,6 +205,10 @@ func (r *reader) use(v *document.Value) error {
 			p, _ := seccomp.Builtin(name)
 			for _, g := range p.Groups {
 				if g.Name == item.Text {
+					g.Rules = slices.Clone(g.Rules)
+					for i := range g.Rules {
+						g.Rules[i].Origin = r.at(item.Line)
+					}
 					r.p.Groups = append(r.p.Groups, g)
 					return nil
 				}
@@ -282,7 +288,7 @@ func (r *reader) rules(v *document.Value) ([]seccomp.Rule, error) {
 				rules[n-1].Syscalls = append(rules[n-1].Syscalls, name)
 				return nil
 			}
-			rules = append(rules, seccomp.Rule{Syscalls: []string{name}, Action: action, Args: args})
+			rules = append(rules, seccomp.Rule{Syscalls: []string{name}, Action: action, Args: args, Origin: r.at(item.Line)})
 			return nil
 		})
 		if err != nil {

@@ -29,7 +29,7 @@ func Write(p seccomp.Profile) ([]byte, error) {
 	line("default", document.Quote(p.Default.String()))
 	line("unknown", document.Quote(p.Unknown.String()))
 	line("bad-arch", document.Quote(p.BadArch.String()))
-	if flags, err := formatFlags(p.Flags); err != nil {
+	if flags, err := FormatFlags(p.Flags); err != nil {
 		return nil, fmt.Errorf("seccomp profile %s: %w", p.Name, err)
 	} else if flags != "" {
 		line("flags", flags)
@@ -57,7 +57,8 @@ func WriteGroups(key string, groups []seccomp.Group) (string, error) {
 	return b.String(), nil
 }
 
-func formatFlags(flags uint) (string, error) {
+// FormatFlags writes filter flags as profiles have them, ["log"]; "" is none of them.
+func FormatFlags(flags uint) (string, error) {
 	var names []string
 	for _, f := range flagNames {
 		if flags&f.flag != 0 {

@@ -165,6 +165,8 @@ func policyVerb(v cli.Verb, c *cobra.Command, do func(inv *cli.Invocation, args 
 		p := flags.VarPF(&recorder{inv: inv, verb: v, name: f.Name, kind: f.Value}, f.Name, f.Short, f.Usage)
 		p.NoOptDefVal = f.Without
 		switch {
+		case f.File && len(f.Words) > 0:
+			_ = c.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(f.Words, cobra.ShellCompDirectiveDefault))
 		case f.File:
 			_ = c.MarkFlagFilename(f.Name)
 		case f.Value != "":
