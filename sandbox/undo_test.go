@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 
@@ -55,7 +56,7 @@ func undo() {
 	{
 		mem, err := os.OpenFile("/proc/1/mem", os.O_RDWR, 0)
 		if err == nil {
-			_, err = mem.WriteAt([]byte{0}, 0x800100)
+			_, err = mem.WriteAt([]byte{0}, launcher.SlotsAddress)
 		}
 		try("pid 1's memory", err)
 	}

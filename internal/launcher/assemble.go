@@ -77,7 +77,7 @@ func tooManyOps(n int) error {
 }
 
 // lastCall is the last pseudo-operation that the interpreters carry out.
-const lastCall = plan.Parse
+const lastCall = plan.Enter
 
 type assembler struct {
 	image    Image

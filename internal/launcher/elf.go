@@ -11,6 +11,7 @@ const (
 	emX8664        = 62
 	emAarch64      = 183
 	ptLoad         = 1
+	ptPhdr         = 6
 	ptGNUStack     = 0x6474e551
 	pfX, pfW, pfR  = 1, 2, 4
 

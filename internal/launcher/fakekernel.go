@@ -81,6 +81,9 @@ func (k *FakeKernel) proc(p *Process) *fakeProc {
 }
 
 func (s *fakeProc) open(f fakeFile) int64 {
+	for _, taken := s.files[s.next]; taken; _, taken = s.files[s.next] {
+		s.next++
+	}
 	fd := s.next
 	s.next++
 	s.files[fd] = f

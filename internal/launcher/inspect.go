@@ -53,6 +53,9 @@ type ListedOp struct {
 // Inspect reads an image as Assemble made it, for `cloche plan --image`. The
 // file may be hostile: what is not exactly an image is an error.
 func Inspect(elf []byte) (*Listing, error) {
+	if image, ok := embedded(elf); ok {
+		elf = image
+	}
 	p, err := parse(elf)
 	if err != nil {
 		return nil, err
@@ -140,7 +143,7 @@ func leastArgs(c plan.Call, known bool) int {
 		return 2
 	}
 	switch c {
-	case plan.SysGetpid, plan.SysGetppid, plan.SysGettid, plan.SysGetuid, plan.SysGetgid, plan.SysSetsid:
+	case plan.SysGetpid, plan.SysGetppid, plan.SysGettid, plan.SysGetuid, plan.SysGetgid, plan.SysGeteuid, plan.SysGetegid, plan.SysSetsid:
 		return 0
 	}
 	return 1

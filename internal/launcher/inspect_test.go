@@ -29,10 +29,10 @@ func TestInspect(t *testing.T) {
 		"close($9)   [any error: go on]\n",
 		"if $9 == 0 go on else to ",
 		`chdir("later" (writable))   [else: to 0]` + "\n",
-		"chdir(&0x4",
+		"chdir(&0x100",
 		"exit_group(0)\n",
 		"begin:\n",
-		"after a fatal error:\n    0  write(2, &0x800100, 1024)",
+		"after a fatal error:\n    0  write(2, &0x10400100, 1024)",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -138,7 +138,7 @@ func TestInspectRefuses(t *testing.T) {
 		"begins in between":    {at(offsetSlots+16, word(nil, BaseRO+uint64(opAt(0))+8)...), "begins nowhere"},
 		"fatal nowhere":        {at(offsetSlots+64, word(nil, 1000)...), "begins nowhere"},
 		"many operations":      {at(offsetMeasures, 0xff, 0xff, 0xff, 0x7f), "damaged"},
-		"pseudo-operation":     {at(opAt(0), 8, 0x80), "unknown form"},
+		"pseudo-operation":     {at(opAt(0), 9, 0x80), "unknown form"},
 		"result slot":          {at(opAt(0)+3, 200), "unknown form"},
 		"step":                 {at(opAt(0)+12, 0xff, 0xff, 0xff), "unknown form"},
 		"argument slot":        {at(opAt(1)+opArgsAt, 200), "outside of the slots"},

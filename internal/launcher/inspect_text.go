@@ -104,6 +104,8 @@ func (d *ListedOp) formula() string {
 		return a[0] + " := " + a[1] + " in decimal"
 	case plan.Parse.Name():
 		return "the number written at " + a[0]
+	case plan.Enter.Name():
+		return "enter the program at " + a[0]
 	}
 	return d.Call + "(" + strings.Join(a, ", ") + ")"
 }

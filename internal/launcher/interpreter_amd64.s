@@ -13,7 +13,7 @@
 // The fixed slots are those of internal/plan: 1 table, 2 first operation,
 // 3 argc, 4 argv, 5 envp, 6 failed operation, 7 its errno, 8 fatal handler.
 
-#define SLOTS $0x800100
+#define SLOTS $0x10400100
 
 TEXT ·interpreter(SB), NOSPLIT|NOFRAME, $0
 	MOVQ SLOTS, R15
@@ -113,8 +113,9 @@ pseudo:
 	CMPL AX, $6
 	JCS format
 	JEQ compare
-	CMPL AX, $7
-	JEQ parse
+	CMPL AX, $8
+	JCS parse
+	JEQ enter
 	INT $3 // a number that Assemble never writes
 
 branch: // DI a, SI mask, DX b, R10 condition
@@ -251,6 +252,10 @@ parsedigit:
 	ADDQ CX, AX
 	INCQ DI
 	JMP parsedigit
+
+enter: // DI address: on with the registers and the stack that the kernel gave
+	XORL DX, DX
+	JMP DI
 
 	// The end, for interpreterText: sixteen bytes that no instruction above makes.
 	INT $3

@@ -16,7 +16,7 @@
 // The fixed slots are those of internal/plan: 1 table, 2 first operation,
 // 3 argc, 4 argv, 5 envp, 6 failed operation, 7 its errno, 8 fatal handler.
 
-#define SLOTS $0x800100
+#define SLOTS $0x10400100
 
 TEXT ·interpreter(SB), NOSPLIT|NOFRAME, $0
 	MOVD SLOTS, R19
@@ -106,8 +106,9 @@ pseudo:
 	CMPW  $6, R8
 	BLO   format
 	BEQ   compare
-	CMPW  $7, R8
-	BEQ   parse
+	CMPW  $8, R8
+	BLO   parse
+	BEQ   enter
 	BRK   $0 // a number that Assemble never writes
 
 branch: // R0 a, R1 mask, R2 b, R3 condition
@@ -240,6 +241,11 @@ parsedigit:
 	BHS   value
 	MADD  R11, R10, R0, R0 // R0 = R0*10 + R10
 	B     parsedigit
+
+enter: // R0 address: on with the stack that the kernel gave
+	MOVD  R0, R9
+	MOVD  ZR, R0
+	B     (R9)
 
 	// The end, for interpreterText: bytes that no instruction above makes.
 	BRK   $0

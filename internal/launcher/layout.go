@@ -22,9 +22,12 @@ import "github.com/cloche-sandbox/cloche/internal/plan"
 //	  -- page boundary: what follows is unmapped when set-up is over --
 //	operations     set-up ones
 //	SetupRO data
+//
+// The addresses are above those of any program that Go links, so that an image
+// may stand in front of one in the same process, see Fuse.
 const (
-	BaseRO = 0x400000
-	BaseRW = 0x800000
+	BaseRO = 0x10000000
+	BaseRW = 0x10400000
 
 	// offsetMeasures is where the file tells its own proportions, between the
 	// program headers and the slots, see measures.
@@ -71,7 +74,7 @@ const (
 // the version of everything that this file describes.
 const (
 	offsetMagic = 9
-	magic       = "cloche\x01"
+	magic       = "cloche\x02"
 )
 
 // Image is a launcher image and what is needed to speak about it.

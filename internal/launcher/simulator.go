@@ -33,6 +33,7 @@ type Process struct {
 	Ended  bool
 	Status int    // exit status
 	Exec   string // path of the program that it executed instead of exiting
+	Entry  uint64 // of the program that it went on with in the same process
 
 	sim     *simulation
 	pc      int
@@ -222,6 +223,10 @@ func (p *Process) step() error {
 		if !p.Ended {
 			p.Return(result)
 		}
+		return nil
+	}
+	if c == plan.Enter {
+		p.Ended, p.Entry = true, args[0]
 		return nil
 	}
 	result, sure, err := p.pseudo(c, args)

@@ -93,6 +93,11 @@ const (
 	SysSetpriority
 	SysGetdents64
 	SysFstatfs
+	SysFaccessat
+	SysReadlinkat
+	SysGeteuid
+	SysGetegid
+	SysRtSigaction
 
 	// The pseudo-operations. A test that fails counts as an error (EPERM), so
 	// the jumps of an Op serve them too.
@@ -115,6 +120,9 @@ const (
 	Compare
 	// Parse: args address. Result the decimal number that starts there (0 when none does); never an error.
 	Parse
+	// Enter: args address. Leaves the image for the program that begins there, with
+	// the stack that the kernel made for it. Nothing follows.
+	Enter
 
 	numCalls
 )
@@ -241,6 +249,11 @@ var calls = [numCalls]struct {
 	SysSetpriority:           {"setpriority", 141, 140},
 	SysGetdents64:            {"getdents64", 217, 61},
 	SysFstatfs:               {"fstatfs", 138, 44},
+	SysFaccessat:             {"faccessat", 269, 48},
+	SysReadlinkat:            {"readlinkat", 267, 78},
+	SysGeteuid:               {"geteuid", 107, 175},
+	SysGetegid:               {"getegid", 108, 177},
+	SysRtSigaction:           {"rt_sigaction", 13, 134},
 	Branch:                   {name: "branch"},
 	Alu:                      {name: "alu"},
 	Load:                     {name: "load"},
@@ -249,4 +262,5 @@ var calls = [numCalls]struct {
 	Format:                   {name: "format"},
 	Compare:                  {name: "compare"},
 	Parse:                    {name: "parse"},
+	Enter:                    {name: "enter"},
 }

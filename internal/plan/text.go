@@ -181,6 +181,8 @@ func (p *Plan) pseudoText(s *strings.Builder, op *Op) {
 		s.WriteString(arg(0) + " := " + arg(1) + " in decimal")
 	case Parse:
 		s.WriteString("the number written at " + arg(0))
+	case Enter:
+		s.WriteString("enter the program at " + arg(0))
 	}
 }
 
