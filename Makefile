@@ -8,7 +8,9 @@ export CGO_ENABLED = 0
 .PHONY: build test lint bench install packages fuzz clean
 
 build:
+	@rm -f bin/cloche # go build would leave one with a prelude as it is
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/cloche ./cmd/cloche
+	GOARCH= $(GO) run ./internal/prelude bin/cloche
 
 # Everything: linters, both architectures, all tests; as root, the tests that
 # need an ordinary user make one for themselves.

@@ -81,7 +81,7 @@ func glance(parent int) {
 	n := 0
 	for _, name := range names {
 		o, ok := parseName(name)
-		if ok && n < maxSweep && o.ns == self().ns && unix.Kill(o.pid, 0) == unix.ESRCH && empty(parent, name) && removeTree(parent, name, time.Time{}) == nil {
+		if ok && n < maxSweep && (o.ns == 0 || o.ns == self().ns) && unix.Kill(o.pid, 0) == unix.ESRCH && empty(parent, name) && removeTree(parent, name, time.Time{}) == nil {
 			n++
 		}
 	}

@@ -18,6 +18,7 @@ var layers = [][]string{
 	{"internal/cgroup/systemd", "internal/plan"},
 	{"internal/launcher"},
 	{"internal/supervise"},
+	{"internal/prelude"},
 	{"sandbox"},
 	{"attack"},
 	{"internal/cli"},

@@ -18,7 +18,7 @@ import (
 func Doctor(asJSON bool, manager func(context.Context) host.Row) error {
 	ctx := context.Background()
 	rows := append(host.Doctor(ctx), cgroupRows()...)
-	rows = append(rows, manager(ctx), completeSandbox())
+	rows = append(rows, manager(ctx), completeSandbox(), preludeRow())
 	var err error
 	if asJSON {
 		err = writeJSON(os.Stdout, rows)

@@ -41,6 +41,9 @@ func showPlan(inv *invocation, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if len(inv.Recorded()) == 0 {
+		addPreludeNote(pr.Plan)
+	}
 	if inv.json {
 		return writeJSON(out, struct {
 			Policy string     `json:"policy"` // TOML
@@ -53,6 +56,20 @@ func showPlan(inv *invocation, out io.Writer) error {
 		return err
 	}
 	return pr.Plan.WriteText(out)
+}
+
+// addPreludeNote tells where to find the plan of a plain `cloche run` that begins
+// before the Go runtime.
+func addPreludeNote(p *plan.Plan) {
+	exe, err := os.ReadFile("/proc/self/exe")
+	if err != nil || !launcher.HasPrelude(exe) {
+		return
+	}
+	name, err := os.Executable()
+	if err != nil {
+		name = "CLOCHE"
+	}
+	p.Notes = append(p.Notes, "where nothing is out of the ordinary, the prelude of this executable does the same before the Go runtime starts; to see it: cloche plan --image "+name)
 }
 
 // terminalStreams are those of stdin, stdout and stderr that would be a

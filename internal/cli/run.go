@@ -124,7 +124,7 @@ func takeReport() (r report) {
 		return r
 	}
 	os.Unsetenv(sandbox.ExplainVariable)
-	if u, ok := supervise.ParseUnexplained(value); ok {
+	if u, ok := supervise.ParseUnexplained(value); ok && !u.Again() {
 		r = report{value, u.ExitCode}
 	}
 	return r

@@ -36,7 +36,7 @@ func (b *builder) attachKeeping(n *mountNode, v Var) {
 	b.pin(n)
 	if n.own {
 		// Every name on the way was made here.
-		b.op(SysMoveMount, Slot(v), b.str(""), Slot(b.root), b.str(n.target[1:]), Flags(cMoveEmpty))
+		b.op(SysMoveMount, Slot(v), b.str(""), Slot(b.root), b.below(n.target), Flags(cMoveEmpty))
 	} else {
 		how := howInRoot
 		if n.protect {
@@ -113,5 +113,9 @@ func (b *builder) makeDir(p string) {
 		return
 	}
 	b.made[p] = true
+	if b.cwd != nil && p == WorkingDirectory {
+		b.makeWorkingDirectory()
+		return
+	}
 	b.op(SysMkdirat, Slot(b.root), b.str(p[1:]), octal(0o755)).on(int(unix.EEXIST), Next)
 }

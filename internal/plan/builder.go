@@ -43,6 +43,12 @@ type builder struct {
 	whole Var   // in place: argv as `cloche run` was given it
 	asked Label // in place: where the launcher's own failures go
 
+	wholeEnv  Var   // prelude: the environment, the same
+	cwd       *Data // prelude: the caller's working directory
+	cwdStat   *Data
+	cgroupDir *Data // prelude: the caller's cgroup
+	mayMake   Var   // prelude: whether it may make one there
+
 	remounts remounting // for kernels without mount_setattr
 
 	netns, netMaker Var // the network namespace's descriptor, and who makes it

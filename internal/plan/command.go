@@ -111,7 +111,7 @@ func (b *builder) chdir() {
 		cwd = "/"
 	}
 	b.begin(Step{Process: Command, Name: "working directory", Kind: KindCwd, Path: cwd, Origin: b.policy.Origins["cwd"]})
-	b.op(SysChdir, b.str(cwd))
+	b.op(SysChdir, b.path(cwd))
 	buf := buffer("cwd", 4096)
 	first := b.tmp("byte")
 	b.op(SysGetcwd, Ref(buf), Num(4096))

@@ -11,6 +11,7 @@ type Const uint8
 const (
 	fDetach Const = iota + 1
 	cCloexec
+	cNonblock
 	cPath
 	cRdonly
 	cWronly
@@ -65,6 +66,7 @@ var constants = [...]struct {
 }{
 	fDetach:          {"MNT_DETACH", unix.MNT_DETACH},
 	cCloexec:         {"O_CLOEXEC", unix.O_CLOEXEC},
+	cNonblock:        {"O_NONBLOCK", unix.O_NONBLOCK},
 	cPath:            {"O_PATH", unix.O_PATH},
 	cRdonly:          {"O_RDONLY", unix.O_RDONLY},
 	cWronly:          {"O_WRONLY", unix.O_WRONLY},

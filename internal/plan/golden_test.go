@@ -173,3 +173,23 @@ func golden(t *testing.T, name string, in Input) {
 		t.Errorf("%s differs (-want +got); `go test ./internal/plan -update` rewrites it:\n%s", file, d)
 	}
 }
+
+// TestGoldenPrelude is the plan that stands in front of the program.
+func TestGoldenPrelude(t *testing.T) {
+	golden(t, "default-prelude", preludeInput(t))
+}
+
+func preludeInput(t *testing.T) Input {
+	t.Helper()
+	p, _ := policy.Builtin("default")
+	if err := policy.Expand(p, "", WorkingDirectory); err != nil {
+		t.Fatal(err)
+	}
+	in := input(t, p)
+	PreludeFacts(&in.Facts)
+	in.StatusFD = PreludeStatusFD
+	in.Standalone = &Standalone{InPlace: &InPlace{ReadFD: PreludeReadFD, Prelude: &Prelude{
+		Entry: 0x401000, Start: 0x400000, End: 0xc00000, Hierarchy: Hierarchy{Version: 1, Mount: "/sys/fs/cgroup/pids", Controllers: "pids"},
+	}}}
+	return in
+}

@@ -33,7 +33,7 @@ func (b *builder) mapIDs() {
 	b.openProc(proc)
 	b.begin(Step{Process: Init, Name: "map ids", Kind: KindIDs, Origin: origin})
 	b.writeFile(proc, "self/setgroups", "deny")
-	if b.builds() {
+	if b.builds() || b.prelude() != nil {
 		b.mapOwnIDs(proc)
 	} else {
 		b.writeFile(proc, "self/uid_map", mapLine(uid, uint32(b.in.Facts.UID)))

@@ -18,6 +18,9 @@ func (b *builder) startInPlace(in *InPlace) {
 // failure of an operation: the launcher becomes `cloche run` once more, with the
 // same arguments and the same environment, which finds the words. It costs
 // nothing where nothing failed.
+//
+// Where a prelude's set-up failed, the program does it all again instead: it
+// reports an exit code of 0.
 func (b *builder) explain(code Var) {
 	in := b.inPlace()
 	exit, read, tell := b.label(), b.label(), b.label()
@@ -25,18 +28,34 @@ func (b *builder) explain(code Var) {
 
 	b.begin(Step{Process: Launcher, Name: "explain", Kind: KindWait})
 	rec := buffer("report", recordSize)
-	n := b.tmp("n")
+	n, reported := b.tmp("n"), b.tmp("reported")
+	b.set(reported, Slot(code))
 	b.mark(read)
 	b.op(SysRead, Num(uint64(in.ReadFD)), Ref(rec), Num(recordSize)).to(n).orElse(tell)
 	b.ifEqual(Slot(n), ^uint64(0), Num(0), tell)
 	b.op(Load, Ref(rec), Num(4)).to(n)
-	b.unlessEqual(Slot(n), ^uint64(0), Num(uint64(RecordFailed)), read)
-	b.op(Load, RefAt(rec, 4), Num(4)).to(VarFailedOp)
-	b.op(Load, RefAt(rec, 8), Num(4)).to(VarFailedErrno).then(read)
+	if in.Prelude != nil {
+		// What failed after the command had started is no reason to start it again.
+		b.ifEqual(Slot(n), ^uint64(0), Num(uint64(RecordStarted)), tell)
+		again := b.label()
+		b.unlessEqual(Slot(n), ^uint64(0), Num(uint64(RecordFailed)), read)
+		b.jump(again)
+		b.mark(b.asked) // there is no pid 1 yet
+		b.set(VarOnFatal, Target(exit))
+		b.set(code, Num(125))
+		b.removeCgroup()
+		b.mark(again)
+		b.set(reported, Num(0))
+	} else {
+		b.unlessEqual(Slot(n), ^uint64(0), Num(uint64(RecordFailed)), read)
+		b.op(Load, RefAt(rec, 4), Num(4)).to(VarFailedOp)
+		b.op(Load, RefAt(rec, 8), Num(4)).to(VarFailedErrno).then(read)
 
-	// A failure of the launcher's own comes here, with 125 as the code.
-	b.mark(b.asked)
-	b.set(code, Num(125))
+		// A failure of the launcher's own comes here, with 125 as the code.
+		b.mark(b.asked)
+		b.set(code, Num(125))
+		b.set(reported, Num(125))
+	}
 	b.mark(tell)
 	b.set(VarOnFatal, Target(exit)) // from here on: give up
 	const prefix = ExplainVariable + "="
@@ -45,7 +64,7 @@ func (b *builder) explain(code Var) {
 	b.set(at, RefAt(text, len(prefix)))
 	// The same process explains: in any other the variable means nothing.
 	b.op(SysGetpid).to(pid)
-	for i, v := range []Var{VarFailedOp, VarFailedErrno, code, pid} {
+	for i, v := range []Var{VarFailedOp, VarFailedErrno, reported, pid} {
 		b.op(Format, Slot(at), Slot(v)).to(n)
 		b.op(Alu, Slot(at), Num(0), Num(^uint64(0)), Num(0), Slot(n)).to(at)
 		if i < 3 {
@@ -53,12 +72,42 @@ func (b *builder) explain(code Var) {
 			b.advance(at, 1)
 		}
 	}
-	env := &Data{Bytes: make([]byte, 8*(len(in.Env)+2)), Align: 8, Text: "environment", Relocs: make([]Reloc, 0, len(in.Env)+1)}
-	env.Relocs = append(env.Relocs, Reloc{Off: 0, To: text})
-	for i, kv := range in.Env {
-		env.Relocs = append(env.Relocs, Reloc{Off: 8 * (i + 1), To: b.str(kv).data})
+	exe, env := Num(uint64(in.ExeFD)), b.explainEnvironment(text)
+	if in.Prelude != nil {
+		fd := b.tmp("file")
+		b.op(SysOpenat, atFDCWD, b.str("/proc/self/exe"), Flags(cRdonly, cCloexec), Num(0)).to(fd)
+		exe = Slot(fd)
 	}
 	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
-	b.op(SysExecveat, Num(uint64(in.ExeFD)), b.str(""), Slot(b.whole), Ref(env), Flags(cEmptyPath)).ignoring()
+	b.op(SysExecveat, exe, b.str(""), Slot(b.whole), env, Flags(cEmptyPath)).ignoring()
 	b.mark(exit)
+}
+
+// explainEnvironment is the environment that `cloche run` was started with, after
+// the variable that reports.
+func (b *builder) explainEnvironment(report *Data) Arg {
+	in := b.inPlace()
+	if in.Prelude == nil {
+		env := &Data{Bytes: make([]byte, 8*(len(in.Env)+2)), Align: 8, Text: "environment", Relocs: make([]Reloc, 0, len(in.Env)+1)}
+		env.Relocs = append(env.Relocs, Reloc{Off: 0, To: report})
+		for i, kv := range in.Env {
+			env.Relocs = append(env.Relocs, Reloc{Off: 8 * (i + 1), To: b.str(kv).data})
+		}
+		return Ref(env)
+	}
+	env := &Data{Section: SetupRW, Size: 8 * (maxPointers + 2), Align: 8, Text: "whole environment"}
+	at, from, p := b.tmp("at"), b.tmp("from"), b.tmp("pointer")
+	end := b.label()
+	b.op(Store, Ref(env), Ref(report), Num(8))
+	b.set(at, RefAt(env, 8))
+	b.set(from, Slot(b.wholeEnv))
+	loop := b.here()
+	b.op(Load, Slot(from), Num(8)).to(p)
+	b.op(Branch, Slot(at), Num(^uint64(0)), RefAt(env, 8*(maxPointers+1)), Num(CondLess)).orElse(end)
+	b.op(Store, Slot(at), Slot(p), Num(8))
+	b.advance(at, 8)
+	b.advance(from, 8)
+	b.unlessEqual(Slot(p), ^uint64(0), Num(0), loop)
+	b.mark(end)
+	return Ref(env)
 }

@@ -148,7 +148,7 @@ func (b *builder) landlockRule(rules Var, path string, access uint64) {
 	fd := b.tmp("beneath")
 	beneath := b.words(showBeneath, access, 0)
 	beneath.Section = SetupRW
-	b.op(SysOpenat, atFDCWD, b.str(path), Flags(cPath, cCloexec)).to(fd)
+	b.op(SysOpenat, atFDCWD, b.path(path), Flags(cPath, cCloexec)).to(fd)
 	b.op(Store, RefAt(beneath, 8), Slot(fd), Num(4))
 	b.op(SysLandlockAddRule, Slot(rules), named("LANDLOCK_RULE_PATH_BENEATH", unix.LANDLOCK_RULE_PATH_BENEATH), Ref(beneath), Num(0))
 	b.op(SysClose, Slot(fd))

@@ -7,11 +7,15 @@ import "golang.org/x/sys/unix"
 // with CLONE_PARENT, so that the supervisor itself is its parent and can wait
 // for it.
 func (b *builder) launcher() {
-	if b.builds() {
+	switch in := b.inPlace(); {
+	case b.builds():
 		b.startStandalone()
-	}
-	b.begin(Step{Process: Launcher, Name: "start"})
-	if in := b.inPlace(); in != nil {
+		b.begin(Step{Process: Launcher, Name: "start"})
+	case in == nil:
+		b.begin(Step{Process: Launcher, Name: "start"})
+	case in.Prelude != nil:
+		b.startPrelude()
+	default:
 		b.startInPlace(in)
 	}
 	if b.supervised() {
@@ -22,10 +26,11 @@ func (b *builder) launcher() {
 	// may end the set-up half-way.
 	b.op(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), Ref(words("~[]", ^uint64(0))), Ref(b.oldMask), Num(8))
 	ns := b.policy.Unshare
-	if ns.User && b.has(unix.CAP_SETGID) {
+	if ns.User && (b.has(unix.CAP_SETGID) || b.prelude() != nil) {
 		// The caller's supplementary groups would stay effective inside, where
 		// setgroups is denied for good.
-		// EPERM: the caller is itself in a user namespace where they are denied.
+		// EPERM: the caller is itself in a user namespace where they are denied, or
+		// has no CAP_SETGID.
 		b.op(SysSetgroups, Num(0), null).on(int(unix.EPERM), Following)
 	}
 
@@ -83,7 +88,7 @@ func (b *builder) beginInit() {
 // process's pid waits 5 ms and more for a grace period. Only then is the
 // cgroup namespace made, so that its root is this cgroup and not the parent.
 func (b *builder) enterCgroup() {
-	if b.builds() {
+	if b.ownCgroup {
 		b.enterOwnCgroup()
 	} else if b.in.HasCgroup {
 		b.begin(Step{Process: Init, Name: "enter cgroup", Kind: KindCgroup, Origin: b.originOf("limits.memory", "limits.pids", "limits.cpus", "time.cpu")})

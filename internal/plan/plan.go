@@ -156,6 +156,12 @@ func Compile(in Input) (*Plan, error) {
 		}
 	}
 	b := newBuilder(&in)
+	if err := b.checkPrelude(); err != nil {
+		return nil, err
+	}
+	if pre := b.prelude(); pre != nil {
+		b.ownCgroup = pre.Hierarchy.Version == 1
+	}
 	if b.builds() {
 		var err error
 		if b.ownCgroup, err = checkStandaloneLimits(in.Policy); err != nil {

@@ -204,7 +204,7 @@ func (b *builder) cloneEarly(n *mountNode, v Var) {
 // very file that the plan looked at.
 func (b *builder) cloneTree(n *mountNode, v Var) {
 	src := b.tmp("source")
-	b.op(SysOpenat2, atFDCWD, b.str(n.real), Ref(howNoLinks), Num(24)).to(src)
+	b.op(SysOpenat2, atFDCWD, b.path(n.real), Ref(howNoLinks), Num(24)).to(src)
 	b.sameFile(src, n)
 	b.op(SysOpenTree, Slot(src), b.str(""), Flags(cTreeClone, cTreeCloex, cEmptyPath, cRecursive)).to(v)
 	b.op(SysClose, Slot(src))
@@ -239,8 +239,14 @@ func (b *builder) statxOf(fd Var) {
 
 // sameFile compares device and inode with what the plan saw.
 func (b *builder) sameFile(fd Var, n *mountNode) {
-	if b.builds() {
-		return // made for another machine: there is nothing to compare with
+	if n.real == WorkingDirectory && b.cwd != nil {
+		b.statxOf(fd)
+		b.op(Compare, RefAt(b.statx, statxIno), RefAt(b.cwdStat, statxIno), Num(8))
+		b.op(Compare, RefAt(b.statx, statxDev), RefAt(b.cwdStat, statxDev), Num(8))
+		return
+	}
+	if b.builds() || b.prelude() != nil {
+		return // made for other machines, or other days: there is nothing to compare with
 	}
 	b.statxOf(fd)
 	ino := b.words(showIno, n.fact.Ino)

@@ -29,6 +29,10 @@ type InPlace struct {
 	ExeFD    int      // the program that explains failures, executed with ExplainVariable set
 	Env      []string // its environment
 	Remove   []string // cgroup directories, removed at the end
+
+	// Prelude: the image begins in the place of the program, which has not found out
+	// any of the above; ArgvSkip, ExeFD, Env and Remove mean nothing then.
+	Prelude *Prelude
 }
 
 // ExplainVariable tells the program at ExeFD what to explain, as
@@ -187,6 +191,9 @@ func (b *builder) attend(pid Var) {
 	var wallUp, cpuUp Label
 
 	if in := b.in.Standalone.InPlace; in != nil {
+		if in.Prelude != nil {
+			b.neverTwice(pid)
+		}
 		b.op(SysClose, Num(uint64(b.in.StatusFD)))
 	} else {
 		b.op(SysClose, Num(lifelineFD))

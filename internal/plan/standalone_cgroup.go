@@ -100,7 +100,10 @@ func (b *builder) makeCgroup() {
 		return
 	}
 	p := b.policy
-	dir := p.Limits.Parent
+	dir, at := b.cgroupPlace(), b.str(p.Limits.Parent)
+	if b.prelude() != nil {
+		at = Ref(b.cgroupDir)
+	}
 	b.begin(Step{Process: Launcher, Name: "make a cgroup in " + dir, Kind: KindCgroup, Path: dir, Origin: p.Origins["limits.parent"]})
 	parent, pid, fd := b.newVar("parent"), b.tmp("self"), b.tmp("file")
 	b.group, b.cpuFD, b.entry = b.newVar("cgroup"), b.newVar("cputime"), b.newVar("entry")
@@ -110,11 +113,16 @@ func (b *builder) makeCgroup() {
 	end := b.label()
 	// Where no limit has to hold, neither does the cgroup have to be there.
 	otherwise := Next
-	if cgroupOptional(p) {
+	switch {
+	case b.prelude() != nil: // decided already, and swept
+		b.ifEqual(Slot(b.mayMake), ^uint64(0), Num(0), end)
+	case cgroupOptional(p):
 		otherwise = end
 	}
-	b.op(SysOpenat2, atFDCWD, b.str(dir), Ref(howNoLinks), Num(24)).to(parent).orElse(otherwise)
-	b.sweepCgroups(parent)
+	b.op(SysOpenat2, atFDCWD, at, Ref(howNoLinks), Num(24)).to(parent).orElse(otherwise)
+	if b.prelude() == nil {
+		b.sweepCgroups(parent, 0)
+	}
 	b.op(SysGetpid).to(pid)
 	b.op(Format, RefAt(b.cgroupName, len(cgroupPrefix)), Slot(pid))
 	// A directory of that name is another sandbox's, in another pid namespace, or
@@ -140,6 +148,14 @@ func (b *builder) makeCgroup() {
 	b.mark(end)
 }
 
+// cgroupPlace names the directory in which the cgroup is made.
+func (b *builder) cgroupPlace() string {
+	if b.prelude() != nil {
+		return "the caller's"
+	}
+	return b.policy.Limits.Parent
+}
+
 // openEither opens the one of two files that the cgroup has.
 func (b *builder) openEither(name, other string, mode Const, fd Var) {
 	second, opened := b.label(), b.label()
@@ -157,7 +173,7 @@ func (b *builder) cgroupLimit(f cgroupFile, fd Var) {
 	if f.v1 != f.v2 {
 		files += " nor " + f.v1
 	}
-	b.begin(Step{Process: Launcher, Name: "limits." + f.limit + " in " + p.Limits.Parent, Kind: KindCgroup, Path: files, Origin: p.Origins["limits."+f.limit]})
+	b.begin(Step{Process: Launcher, Name: "limits." + f.limit + " in " + b.cgroupPlace(), Kind: KindCgroup, Path: files, Origin: p.Origins["limits."+f.limit]})
 	v1, written, done := b.label(), b.label(), b.label()
 	open := func(file string) opRef {
 		return b.op(SysOpenat, Slot(b.group), b.str(file), Flags(cWronly, cCloexec), Num(0)).to(fd)
@@ -186,13 +202,18 @@ func (b *builder) cgroupLimit(f cgroupFile, fd Var) {
 // sweepCgroups removes what executables that were killed (SIGKILL) left: the
 // directories that bear the pid of no process. One that holds processes can't be
 // removed, so those of another pid namespace are safe but for the moment between
-// being made and being entered.
-func (b *builder) sweepCgroups(parent Var) {
+// being made and being entered. Where one is of another maker, who removes it by
+// other signs, and that process is gone, it goes to others; 0: there is no such way.
+func (b *builder) sweepCgroups(parent Var, others Label) {
 	const reclenAt, nameAt = 16, 19 // in a struct linux_dirent64, getdents(2)
 	entries := buffer("entries", 4096)
 	all := Num(^uint64(0))
 	fd, n, at, end, name, pid := b.tmp("file"), b.tmp("n"), b.tmp("at"), b.tmp("end"), b.tmp("from"), b.tmp("pid")
 	entry, gone, next, done, closing := b.label(), b.label(), b.label(), b.label(), b.label()
+	foreign := next
+	if others != 0 {
+		foreign = b.label()
+	}
 	b.op(SysOpenat, Slot(parent), b.str("."), Flags(cRdonly, cCloexec), Num(0)).to(fd).orElse(done)
 	read := b.here()
 	b.op(SysGetdents64, Slot(fd), Ref(entries), Num(4096)).to(n).orElse(closing)
@@ -204,14 +225,14 @@ func (b *builder) sweepCgroups(parent Var) {
 	b.op(Compare, Slot(name), b.str(cgroupPrefix), Num(uint64(len(cgroupPrefix)))).orElse(next)
 	b.advance(name, uint64(len(cgroupPrefix)))
 	b.op(Parse, Slot(name)).to(pid)
-	// What follows the pid is another maker's, who removes it by other signs.
-	b.op(Copy, Num(0), Slot(name), Num('-'), Num(256)).to(n).orElse(next)
-	b.op(Alu, Slot(name), Num(0), all, Num(0), Slot(n)).to(name)
-	b.op(Load, Slot(name), Num(1)).to(n)
-	b.unlessEqual(Slot(n), ^uint64(0), Num(0), next)
 	b.ifEqual(Slot(pid), ^uint64(0), Num(0), next)
 	b.op(SysKill, Slot(pid), Num(0)).on(int(unix.ESRCH), gone).orElse(next).then(next)
 	b.mark(gone)
+	// What follows the pid is another maker's.
+	b.op(Copy, Num(0), Slot(name), Num('-'), Num(256)).to(n).orElse(next)
+	b.op(Alu, Slot(name), Num(0), all, Num(0), Slot(n)).to(name)
+	b.op(Load, Slot(name), Num(1)).to(n)
+	b.unlessEqual(Slot(n), ^uint64(0), Num(0), foreign)
 	b.op(Alu, Slot(at), Num(0), all, Num(0), Num(nameAt)).to(name)
 	b.op(SysUnlinkat, Slot(parent), Slot(name), named("AT_REMOVEDIR", unix.AT_REMOVEDIR)).ignoring()
 	b.mark(next)
@@ -219,6 +240,10 @@ func (b *builder) sweepCgroups(parent Var) {
 	b.op(Load, Slot(name), Num(2)).to(n)
 	b.op(Alu, Slot(at), Num(0), all, Num(0), Slot(n)).to(at)
 	b.op(Branch, Slot(at), all, Slot(end), Num(CondLess)).then(entry).orElse(read)
+	if others != 0 {
+		b.mark(foreign)
+		b.op(SysClose, Slot(fd)).then(others)
+	}
 	b.mark(closing)
 	b.op(SysClose, Slot(fd))
 	b.mark(done)
@@ -231,7 +256,7 @@ func (b *builder) enterOwnCgroup() {
 		return
 	}
 	b.begin(Step{Process: Init, Name: "enter cgroup", Kind: KindCgroup, Origin: b.policy.Origins["limits.parent"]})
-	if !cgroupOptional(b.policy) {
+	if !cgroupOptional(b.policy) && b.prelude() == nil {
 		b.set(b.cgroupMade(), Num(0))
 		b.op(SysWrite, Slot(b.entry), b.str("0"), Num(1))
 		return
@@ -239,8 +264,10 @@ func (b *builder) enterOwnCgroup() {
 	end := b.label()
 	b.ifEqual(Slot(b.cgroupMade()), ^uint64(0), Num(0), end)
 	b.set(b.cgroupMade(), Num(0))
-	// Refused where the caller may not move itself: on v2, out of another's tree.
-	b.op(SysWrite, Slot(b.entry), b.str("0"), Num(1)).ignoring()
+	enter := b.op(SysWrite, Slot(b.entry), b.str("0"), Num(1))
+	if b.prelude() == nil {
+		enter.ignoring() // refused where the caller may not move itself: on v2, out of another's tree
+	}
 	b.mark(end)
 }
 

@@ -110,8 +110,12 @@ func (pr *Prepared) assembleInPlace(in *plan.InPlace) (*launcher.Image, error) {
 type Unexplained struct {
 	Op       int // the image's operation that failed
 	Errno    syscall.Errno
-	ExitCode int // of the command, as a shell says it; 125 when it did not run
+	ExitCode int // of the command, as a shell says it; 125 when it did not run; 0: see Again
 }
+
+// Again reports whether there is nothing to explain: a prelude could not make the
+// sandbox, took everything back, and wants it made as if there were no prelude.
+func (u Unexplained) Again() bool { return u.ExitCode == 0 }
 
 // ParseUnexplained reads plan.ExplainVariable's value. It ends with the pid of
 // the image, which is that of the program that it executes to explain: what was
@@ -126,7 +130,7 @@ func ParseUnexplained(s string) (u Unexplained, ok bool) {
 		}
 		n[i], s = int(v), rest
 	}
-	if n[3] != os.Getpid() || n[2] < 1 || n[2] > 255 {
+	if n[3] != os.Getpid() || n[2] > 255 {
 		return u, false
 	}
 	return Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2]}, true

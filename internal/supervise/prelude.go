@@ -1,0 +1,73 @@
+package supervise
+
+import (
+	"errors"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/launcher"
+	"github.com/cloche-sandbox/cloche/internal/plan"
+	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/seccomp"
+)
+
+// PlanPrelude plans what stands in front of a program, on this host: a plain
+// `cloche run` under the default profile.
+func PlanPrelude(x launcher.Executable) (*plan.Plan, error) {
+	p, _ := policy.Builtin("default")
+	if err := policy.Expand(p, "", plan.WorkingDirectory); err != nil {
+		return nil, err
+	}
+	if err := policy.Validate(p); err != nil {
+		return nil, err
+	}
+	facts, err := host.Quick()
+	if err != nil {
+		return nil, err
+	}
+	plan.PreludeFacts(&facts)
+	statPaths(&facts, p)
+	facts.CapEff = 0 // whoever runs it may have fewer privileges than its maker
+	pre := &plan.Prelude{Entry: x.Entry, Start: x.Start, End: x.End}
+	if p.Limits.Pids > 0 {
+		if pre.Hierarchy, err = countingHierarchy(); err != nil {
+			return nil, err
+		}
+	}
+	f, err := filterOf(p, &facts)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Compile(plan.Input{
+		Policy: p, Facts: facts, StatusFD: plan.PreludeStatusFD, ControlFD: -1, CgroupFD: -1,
+		Filter: f.prog, FilterFlags: f.flags, InitFilter: seccomp.InitProgram(facts.GOARCH),
+		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, Prelude: pre}},
+	})
+}
+
+// countingHierarchy is the hierarchy that counts processes.
+func countingHierarchy() (found plan.Hierarchy, err error) {
+	layout, err := cgroup.Detect()
+	if err != nil {
+		return found, err
+	}
+	for i := range layout.Hierarchies {
+		h := &layout.Hierarchies[i]
+		if h.Own == "" || h.Own != path.Join(h.Mount, h.Path) {
+			continue // a part of it is mounted
+		}
+		switch {
+		case h.Version == 1 && slices.Contains(h.Controllers, "pids"):
+			return plan.Hierarchy{Version: 1, Mount: h.Mount, Controllers: strings.Join(h.Controllers, ",")}, nil
+		case h.Version == 2:
+			found = plan.Hierarchy{Version: 2, Mount: h.Mount} // unless there is a v1
+		}
+	}
+	if found.Version == 0 {
+		return found, errors.New("prelude: no cgroup hierarchy is mounted here that counts processes; cloche runs all the same, a little slower")
+	}
+	return found, nil
+}
