@@ -1,7 +1,8 @@
 package attack
 
 import (
-	"net"
+	"errors"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +16,7 @@ var abstractSocket = Attack{
 	Outside: func(o *Outside) error {
 		name := "@cloche-attack-" + o.Secret
 		o.Tell("socket", name)
-		return o.serve("unix", name)
+		return o.serve(unix.AF_UNIX, &unix.SockaddrUnix{Name: name})
 	},
 	Inside: func(in *Inside) error { return in.ask(unix.AF_UNIX, &unix.SockaddrUnix{Name: in.Arg("socket")}) },
 }
@@ -26,31 +27,48 @@ var loopbackService = Attack{
 	Tries:   "talk to a service on the host's loopback",
 	Door:    []string{"landlock off"}, // it follows what the policy says of the network
 	Stops:   []Stop{{NetNamespace, "ENETUNREACH"}},
-	Outside: func(o *Outside) error { return o.serve("tcp", "127.0.0.1:0") },
+	Outside: func(o *Outside) error { return o.serve(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}) },
 	Inside: func(in *Inside) error {
 		return in.ask(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: in.Int("port")})
 	},
 }
 
-// serve tells the secret to whoever connects, until the attempt is over.
-func (o *Outside) serve(network, address string) error {
-	l, err := net.Listen(network, address)
+// serve tells the secret to whoever connects, until the attempt is over. (Package net
+// would bring a C library in where there is a compiler, and with it threads whose
+// capabilities the victim can't drop.)
+func (o *Outside) serve(domain int, at unix.Sockaddr) error {
+	l, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	done := make(chan struct{})
+	o.Defer(func() {
+		_ = unix.Shutdown(l, unix.SHUT_RDWR) // ends accept(2)
+		<-done
+		unix.Close(l)
+	})
+	if err := errors.Join(unix.Bind(l, at), unix.Listen(l, 8)); err != nil {
+		close(done)
 		return err
 	}
-	o.Defer(func() { l.Close() })
-	if a, ok := l.Addr().(*net.TCPAddr); ok {
-		o.TellInt("port", a.Port)
+	if name, err := unix.Getsockname(l); err == nil {
+		if in, ok := name.(*unix.SockaddrInet4); ok {
+			o.TellInt("port", in.Port)
+		}
 	}
-	secret := o.Secret
+	secret := []byte(o.Secret)
 	go func() {
+		defer close(done)
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			c, _, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+			switch {
+			case err == unix.EINTR:
+			case err != nil:
 				return
+			default:
+				_, _ = unix.Write(c, secret)
+				unix.Close(c)
 			}
-			_, _ = c.Write([]byte(secret))
-			c.Close()
 		}
 	}()
 	return nil
