@@ -79,6 +79,69 @@ func Constant(name string) (uint64, bool) {
 	return 0, false
 }
 
+// ConstantName writes an argument of a call by the constants of its man page, joined
+// by | where they are bits, or "" where no name is known.
+func ConstantName(call string, arg int, value uint64) string {
+	prefixes, bits := constantsOf(call, arg)
+	var names []string
+	rest := value
+	for i := range constants {
+		c := &constants[i]
+		if !hasPrefix(c.name, prefixes) {
+			continue
+		}
+		if c.value == value {
+			return c.name
+		}
+		if bits && c.value != 0 && rest&c.value == c.value {
+			names, rest = append(names, c.name), rest&^c.value
+		}
+	}
+	if rest == 0 && len(names) > 0 {
+		return strings.Join(names, "|")
+	}
+	return ""
+}
+
+func hasPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// constantsOf are how the names of an argument's constants begin, and whether they are
+// bits that are joined.
+func constantsOf(call string, arg int) (prefixes []string, bits bool) {
+	switch call + " " + strconv.Itoa(arg) {
+	case "socket 0", "socketpair 0":
+		return []string{"AF_"}, false
+	case "socket 1", "socketpair 1":
+		return []string{"SOCK_"}, true
+	case "socket 2":
+		return []string{"NETLINK_"}, false
+	case "ioctl 1":
+		return []string{"TIOC", "TC", "FION"}, false
+	case "clone 0", "unshare 0":
+		return []string{"CLONE_"}, true
+	case "open 1", "openat 2":
+		return []string{"O_"}, true
+	case "ptrace 0":
+		return []string{"PTRACE_"}, false
+	case "prctl 0":
+		return []string{"PR_"}, false
+	case "personality 0":
+		return []string{"ADDR_"}, false
+	case "seccomp 0":
+		return []string{"SECCOMP_SET_"}, false
+	case "seccomp 1":
+		return []string{"SECCOMP_FILTER_FLAG_"}, true
+	}
+	return nil, false
+}
+
 var constants = [...]struct {
 	name  string
 	value uint64

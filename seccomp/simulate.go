@@ -12,13 +12,40 @@ import (
 // and the number of instructions executed. It takes every program that seccomp(2)
 // takes, whoever compiled it, and fails on those that the kernel would not load.
 func Simulate(prog []unix.SockFilter, d Data) (Action, int, error) {
+	return simulate(prog, d, nil)
+}
+
+// Visit is an instruction that was executed, and the accumulator after it.
+type Visit struct {
+	PC          int
+	Accumulator uint32
+}
+
+// Path is Simulate, and the way through the program.
+func Path(prog []unix.SockFilter, d Data) ([]Visit, Action, error) {
+	var way []Visit
+	answer, _, err := simulate(prog, d, func(v Visit) { way = append(way, v) })
+	return way, answer, err
+}
+
+// simulate calls visit, if there is one, with each instruction before the next.
+func simulate(prog []unix.SockFilter, d Data, visit func(Visit)) (Action, int, error) {
 	if err := loadable(prog); err != nil {
 		return 0, 0, err
 	}
 	words := d.words()
 	var a, x uint32
 	var memory [16]uint32
+	last := -1
+	visited := func() {
+		if visit != nil && last >= 0 {
+			visit(Visit{PC: last, Accumulator: a})
+		}
+	}
+	defer visited() // the return
 	for pc, steps := 0, 1; ; pc, steps = pc+1, steps+1 {
+		visited()
+		last = pc
 		in := prog[pc]
 		operand := in.K
 		if in.Code&unix.BPF_X != 0 {

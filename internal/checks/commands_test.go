@@ -57,10 +57,18 @@ func verbs(t *testing.T) (names []string) {
 	return names
 }
 
-// verbFlags are the flags on a verb's help page.
+// subverbs are the verbs of a verb that has some.
+func subverbs(verb string) []string {
+	if verb != "seccomp" {
+		return nil
+	}
+	return []string{"show", "compile", "disasm", "simulate", "diff", "convert"}
+}
+
+// verbFlags are the flags on the help page of a verb, "run" or "seccomp show".
 func verbFlags(t *testing.T, verb string) (names []string) {
 	t.Helper()
-	out, status := cloche(t, verb, "--help")
+	out, status := cloche(t, append(strings.Fields(verb), "--help")...)
 	if status != 0 {
 		t.Fatalf("cloche %s --help: %d, %q", verb, status, out)
 	}
@@ -91,7 +99,14 @@ func TestCommandsPageVerbs(t *testing.T) {
 		if verb == "completion" || verb == "help" {
 			continue // cobra's own
 		}
-		for _, flag := range verbFlags(t, verb) {
+		flags := verbFlags(t, verb)
+		for _, sub := range subverbs(verb) {
+			flags = append(flags, verbFlags(t, verb+" "+sub)...)
+			if !strings.Contains(about, "cloche "+verb+" "+sub) {
+				t.Errorf("docs/commands.md: the section about %s has no word about %s", verb, sub)
+			}
+		}
+		for _, flag := range flags {
 			// Those of a policy, and where it starts from, are in policy.md.
 			if flag == "help" || flag == "profile" || flag == "policy" || policy.FlagNamed(flag) != nil {
 				continue
@@ -164,7 +179,8 @@ func TestCommandsPageExamples(t *testing.T) {
 			w := words(e.line)
 			switch {
 			case len(w) > 2 && w[0] == "cloche" && w[1] == "can",
-				len(w) > 1 && w[0] == "cloche" && w[1] == "profiles":
+				len(w) > 1 && w[0] == "cloche" && w[1] == "profiles",
+				len(w) > 2 && w[0] == "cloche" && w[1] == "seccomp" && !slices.Contains(w, "|"):
 				ran++
 				var out string
 				out, status = cloche(t, w[1:]...)
@@ -190,7 +206,7 @@ func TestCommandsPageExamples(t *testing.T) {
 // flags exist.
 func TestCommandsPageLines(t *testing.T) {
 	known := verbs(t)
-	for _, name := range []string{"commands.md", "result.md", "policy.md"} {
+	for _, name := range []string{"commands.md", "result.md", "policy.md", "seccomp.md"} {
 		for line := range strings.Lines(page(t, name)) {
 			_, command, ok := strings.Cut(line, "$ cloche ")
 			if !ok || strings.Contains(command, "runn") || strings.Contains(command, "--memroy") {
@@ -201,7 +217,11 @@ func TestCommandsPageLines(t *testing.T) {
 				t.Errorf("docs/%s: %q: no such verb", name, command)
 				continue
 			}
-			flags := verbFlags(t, w[0])
+			verb := w[0]
+			if len(w) > 1 && slices.Contains(subverbs(verb), w[1]) {
+				verb += " " + w[1]
+			}
+			flags := verbFlags(t, verb)
 			for _, word := range w[1:] {
 				if word == "--" || word == "|" {
 					break

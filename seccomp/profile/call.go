@@ -172,9 +172,9 @@ func isNumber(name string) bool {
 	return err == nil && strconv.FormatUint(n, 10) == name
 }
 
-// formatCall writes a call as parseCall reads it. The conditions come out in the
+// FormatCall writes a call with its conditions as profiles have it. The conditions come out in the
 // order of the arguments.
-func formatCall(name string, args []seccomp.Arg) string {
+func FormatCall(name string, args []seccomp.Arg) string {
 	if len(args) == 0 {
 		return name
 	}
@@ -184,7 +184,7 @@ func formatCall(name string, args []seccomp.Arg) string {
 		if positions[a.Index] != "" {
 			positions[a.Index] += " && "
 		}
-		positions[a.Index] += formatCondition(a, narrow(name, a.Index))
+		positions[a.Index] += formatCondition(name, a, narrow(name, a.Index))
 		last = max(last, a.Index)
 	}
 	for i := range positions {
@@ -195,13 +195,13 @@ func formatCall(name string, args []seccomp.Arg) string {
 	return name + "(" + strings.Join(positions[:last+1], ", ") + ")"
 }
 
-func formatCondition(a seccomp.Arg, low32 bool) string {
-	s := formatValue(a.Value)
+func formatCondition(call string, a seccomp.Arg, low32 bool) string {
+	s := formatValue(call, a.Index, a.Value)
 	switch {
 	case a.Op == seccomp.MaskedEqual && a.Value == 0:
-		s = "!& " + formatValue(a.Mask)
+		s = "!& " + formatValue(call, a.Index, a.Mask)
 	case a.Op == seccomp.MaskedEqual:
-		s = "& " + formatValue(a.Mask) + " == " + s
+		s = "& " + formatValue(call, a.Index, a.Mask) + " == " + s
 	case a.Op != seccomp.Equal:
 		for _, o := range operators {
 			if o.op == a.Op {
@@ -218,8 +218,12 @@ func formatCondition(a seccomp.Arg, low32 bool) string {
 	return s + ":64"
 }
 
-// formatValue writes small numbers in decimal and what looks like bits in hexadecimal.
-func formatValue(v uint64) string {
+// formatValue writes constants by their names, small numbers in decimal, and what
+// looks like bits in hexadecimal.
+func formatValue(call string, arg int, v uint64) string {
+	if name := seccomp.ConstantName(call, arg, v); name != "" {
+		return name
+	}
 	if v < 1024 {
 		return strconv.FormatUint(v, 10)
 	}

@@ -98,7 +98,7 @@ func writeGroup(b *strings.Builder, key string, g seccomp.Group) error {
 		}
 		column := 0
 		for _, name := range r.Syscalls {
-			call := document.Quote(formatCall(name, r.Args)) + ","
+			call := document.Quote(FormatCall(name, r.Args)) + ","
 			switch {
 			case column == 0:
 				b.WriteByte('\t')

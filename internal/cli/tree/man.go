@@ -53,6 +53,12 @@ func writeMan(out io.Writer, root *cobra.Command) error {
 				writeManFlag(&s, f)
 			}
 		})
+		c.PersistentFlags().VisitAll(func(f *pflag.Flag) { writeManFlag(&s, f) })
+		for _, sub := range c.Commands() {
+			if c.Name() != "completion" {
+				s.WriteString(".TP\n.B cloche " + roff(c.Name()+" "+sub.Use) + "\n" + roff(strings.ToUpper(sub.Short[:1])+sub.Short[1:]) + ".\n")
+			}
+		}
 		if verbOf(c) != 0 && c != shared {
 			s.WriteString(".PP\nIt takes the policy's flags of \\fBcloche run\\fR as well.\n")
 		}
