@@ -75,9 +75,12 @@ func (d *decoder) seccomp(t *document.Value) error {
 	if t == nil {
 		return nil
 	}
-	own, err := profile.ReadTable(d.file, "seccomp", t)
+	own, warnings, err := profile.ReadTable(d.file, "seccomp", t)
 	if err != nil {
 		return err
+	}
+	for _, w := range warnings {
+		d.p.Notes = append(d.p.Notes, "seccomp: "+w.String())
 	}
 	v := t.Get("default")
 	if v == nil {
@@ -159,6 +162,9 @@ func validateSeccomp(p *Policy) error {
 	f, _, _, err := p.Filter(seccomp.AMD64, [2]int{})
 	if err == nil && f.DeniesNothing() {
 		err = at(p, "seccomp.profile", errors.New(`it denies no call, so it is no filter: give it a default such as "EPERM", or say "none", which must be asked for by name`))
+	}
+	if err == nil && (f.BadArch == seccomp.Allow || f.BadArch == seccomp.Log) {
+		err = at(p, "seccomp.profile", errors.New(`bad-arch lets calls pass, so that all that the profile denies passes by another architecture's numbers: say bad-arch = "kill-process"`))
 	}
 	return err
 }

@@ -103,7 +103,7 @@ func TestSeccompMistakes(t *testing.T) {
 		"[seccomp]\nprofile = 'docker'\n[capabilities]\nadd = ['SYS_ADMIN']":            "a seccomp filter that lets mount_setattr pass",
 		"[capabilities]\nadd = ['SYS_ADMIN']\n[[seccomp.group]]\nname = 'a'\nrule = [{ action = 'allow', calls = ['umount2(_, 8)'] }]": "a seccomp filter that lets umount2 pass",
 		"[capabilities]\nadd = ['SYS_ADMIN']\n[[seccomp.group]]\nname = 'a'\nrule = [{ action = 'allow', calls = ['165'] }]":           "a seccomp filter that lets mount pass",
-		"[capabilities]\nadd = ['SYS_ADMIN']\n[seccomp]\ndefault = 'EPERM'\nbad-arch = 'allow'\nuse = ['@io']":                         "a seccomp filter that lets mount_setattr pass",
+		"[capabilities]\nadd = ['SYS_ADMIN']\n[seccomp]\ndefault = 'EPERM'\nbad-arch = 'allow'\nuse = ['@io']":                         "p.toml:4: seccomp.profile: bad-arch lets calls pass",
 	} {
 		p, err := Resolve("p.toml", []byte(text+"\n"), load)
 		if err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -127,6 +128,20 @@ func TestConfineNetwork(t *testing.T) {
 	confined{profile: "all", flags: []string{"landlock off"}}.gives(t, "connect "+dir+"/socket", "EACCES", "connect "+abstract, "EACCES", "udp", "EACCES", "list /", "ok")
 }
 
+// TestConfineProfiles: a filter by any name or file has the rest of the policy before it.
+func TestConfineProfiles(t *testing.T) {
+	own := filepath.Join(t.TempDir(), "own.json")
+	if err := os.WriteFile(own, []byte(`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["bpf"], "action": "SCMP_ACT_ERRNO"}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(own), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"docker", own} {
+		confined{flags: []string{"seccomp " + name}}.gives(t, "udp", "EACCES", "pair", "ok")
+	}
+}
+
 // TestConfineProof: a filter that was loaded before does not pass for another one.
 func TestConfineProof(t *testing.T) {
 	out, err := confined{}.run("confine-fooled")
@@ -139,6 +154,13 @@ func TestConfineProof(t *testing.T) {
 // TestConfineRefuses: what a running program can't have is refused by name, and
 // nothing has changed then.
 func TestConfineRefuses(t *testing.T) {
+	few := filepath.Join(t.TempDir(), "few.toml")
+	if err := os.WriteFile(few, []byte("default = 'EPERM'\nuse = ['@io', '@memory', '@file']\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Dir(few), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ profile, flag, names, says string }{
 		{"judge", "", "time.wall", "sandbox.Command"},
 		{"default", "memory 64M", "limits.memory (--memory 64M)", "where-available"},
@@ -149,6 +171,7 @@ func TestConfineRefuses(t *testing.T) {
 		{"default", "cap-add CAP_CHOWN", "capabilities", "user namespace"},
 		{"default", "tty ", "terminal", "keeps its terminal"},
 		{"default", "seccomp strict", "seccomp.profile", "default"},
+		{"default", "seccomp " + few, "seccomp.profile (--seccomp ", "never lets clone pass"},
 		{"default", "landlock off", "landlock.mode", "where-available"},
 		{"default", "bind /usr:/other", "/other", "own path"},
 		{"default", "read /does/not/exist", "/does/not/exist", "leave the entry out"},
@@ -164,7 +187,7 @@ func TestConfineRefuses(t *testing.T) {
 // TestConfineFilter: the filters of kernels and architectures that this is not.
 func TestConfineFilter(t *testing.T) {
 	for _, arch := range []seccomp.Arch{seccomp.AMD64, seccomp.ARM64} {
-		for _, profile := range []string{"default", "build", "none"} {
+		for _, profile := range []string{"default", "build", "none", "docker", "own"} {
 			for _, c := range []struct {
 				net  policy.Network
 				open bool
@@ -194,6 +217,12 @@ func TestConfineFilter(t *testing.T) {
 				{policy.NetworkNone, false, 7, "read", seccomp.Allow},
 			} {
 				p := &policy.Policy{Seccomp: profile, Network: c.net, Landlock: policy.LandlockRequire}
+				if profile == "own" { // allows all but a call that nobody asks about
+					p.Seccomp, p.SeccompProfile = "", &seccomp.Profile{
+						Name: profile, Default: seccomp.Allow, Unknown: seccomp.Allow, BadArch: seccomp.KillProcess,
+						Groups: []seccomp.Group{{Name: "@a", Rules: []seccomp.Rule{{Syscalls: []string{"bpf"}, Action: seccomp.Errno(unix.EPERM)}}}},
+					}
+				}
 				prog, err := sandbox.CompileConfinement(p, c.open, c.abi, arch.GOARCH)
 				if err != nil {
 					t.Fatal(err)

@@ -53,7 +53,14 @@ func init() {
 					os.Exit(1)
 				}
 			}
-			if err := sandbox.Confine(p); err != nil {
+			err := p.LoadSeccomp(func(name string) (string, []byte, error) {
+				data, err := os.ReadFile(name)
+				return name, data, err
+			})
+			if err == nil {
+				err = sandbox.Confine(p)
+			}
+			if err != nil {
 				fmt.Println(err)
 				os.Exit(1)
 			}

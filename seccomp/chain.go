@@ -222,8 +222,15 @@ func (c *condition) about(h half) bool {
 	return c.arg == h.arg && (c.part == h.part || c.part == both && (h.part == high || c.op == NotEqual))
 }
 
+// mostCuts is how many ranges of a word are worth looking at: more than this many that
+// differ fit into no program, and the time grows with their square.
+const mostCuts = 2 * maxInstructions
+
 // divide goes on in each range of a word.
 func (c *chain) divide(list []alternative, h half, cuts []uint32) (*step, bool) {
+	if len(cuts) > mostCuts {
+		return nil, false
+	}
 	spans := make([]span, len(cuts))
 	for i, first := range cuts {
 		last := ^uint32(0)

@@ -15,10 +15,14 @@ type RuleError struct {
 	Profile, Group string
 	GroupIndex     int // of the group in the profile
 	Rule           int // index of the rule in its group
+	Origin         string
 	Err            error
 }
 
 func (e *RuleError) Error() string {
+	if e.Origin != "" {
+		return fmt.Sprintf("%s: group %s: %v", e.Origin, e.Group, e.Err)
+	}
 	return fmt.Sprintf("seccomp profile %s, group %s, rule %d: %v", e.Profile, e.Group, e.Rule+1, e.Err)
 }
 
@@ -34,7 +38,7 @@ func (p *Profile) validate() error {
 	for i, g := range p.Groups {
 		for j := range g.Rules {
 			if err := g.Rules[j].validate(); err != nil {
-				return &RuleError{Profile: p.Name, Group: g.Name, GroupIndex: i, Rule: j, Err: err}
+				return &RuleError{Profile: p.Name, Group: g.Name, GroupIndex: i, Rule: j, Origin: g.Rules[j].Origin, Err: err}
 			}
 		}
 	}

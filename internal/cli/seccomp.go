@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,15 +120,9 @@ func (f *filterFile) program() ([]unix.SockFilter, error) {
 	if f.profile == nil || f.prog != nil {
 		return f.prog, nil
 	}
-	prog, err := seccomp.Compile(*f.profile, f.archs...)
-	var at *seccomp.RuleError
-	if errors.As(err, &at) {
-		if origin := f.profile.Groups[at.GroupIndex].Rules[at.Rule].Origin; origin != "" {
-			err = fmt.Errorf("%s: group %s: %w", origin, at.Group, at.Err)
-		}
-	}
-	f.prog = prog
-	return prog, err
+	var err error
+	f.prog, err = seccomp.Compile(*f.profile, f.archs...)
+	return f.prog, err
 }
 
 // needsProfile refuses a program where rules are asked for.

@@ -32,7 +32,27 @@ func ReadOCI(file string, data []byte, host Host) (seccomp.Profile, []seccomp.Ar
 		return seccomp.Profile{}, nil, nil, err
 	}
 	p := r.profile()
+	r.useless(&p)
 	return p, r.archs, r.warnings, nil
+}
+
+// useless warns of what makes the filter pointless.
+func (r *ociReader) useless(p *seccomp.Profile) {
+	asks := asksOthers(p)
+	for i := range r.entries {
+		e := &r.entries[i]
+		for _, v := range e.names {
+			if !e.applies {
+				break
+			}
+			if why := around(asks, v.Text, e.args, e.action, r.host); why != "" {
+				r.warn(v.Line, "%s", why)
+			}
+		}
+	}
+	if p.DeniesNothing() {
+		r.warn(1, "%s", denyNothing)
+	}
 }
 
 // ociReader reads the values; what they come to is for ocirules.go.

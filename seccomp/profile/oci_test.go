@@ -243,7 +243,20 @@ func TestWriteOCIWarns(t *testing.T) {
 	}
 }
 
-// TestManyRules is about hostile files: 50,000 rules are read in a moment.
+// TestCutJSON cuts a profile at every byte: an error with a line, never half a profile.
+func TestCutJSON(t *testing.T) {
+	text := strings.TrimSpace(rules("SCMP_ACT_ERRNO", `{"names": ["ioctl"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 1, "value": 7, "op": "SCMP_CMP_EQ"}]}`))
+	for i := range len(text) {
+		_, _, _, err := Read("f", []byte(text[:i]), amd64)
+		if err == nil {
+			t.Fatalf("%q is read", text[:i])
+		}
+		oneLine(t, err)
+	}
+}
+
+// TestManyRules is about hostile files: 50,000 rules are read in a moment, and refused
+// in another.
 func TestManyRules(t *testing.T) {
 	var toml, oci strings.Builder
 	toml.WriteString("default = 'EPERM'\n[[group]]\nname = 'a'\n")
@@ -260,10 +273,18 @@ func TestManyRules(t *testing.T) {
 		if err != nil || len(p.Groups) != 1 || len(p.Groups[0].Rules) != n {
 			t.Fatal(err)
 		}
+		read := time.Since(start)
+		// Values that do not touch: no filter has room for that many.
+		for i := range p.Groups[0].Rules {
+			p.Groups[0].Rules[i].Args[0].Value *= 3
+		}
+		if _, err := seccomp.Compile(p, seccomp.AMD64); err == nil || !strings.Contains(err.Error(), "instructions and the kernel takes 4096; most, about 50002, are for the arguments of ioctl on x86_64") {
+			t.Error(err)
+		}
 		if d := time.Since(start); d > 10*time.Second {
-			t.Errorf("%d bytes took %v", len(data), d)
+			t.Errorf("%d bytes took %v, of which %v to read", len(data), d, read)
 		} else {
-			t.Logf("%d bytes took %v", len(data), d)
+			t.Logf("%d bytes took %v, of which %v to read", len(data), d, read)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func ReadTOML(file string, data []byte, host Host) (seccomp.Profile, []Warning, 
 	if root.Get("default") == nil {
 		return seccomp.Profile{}, nil, &Error{File: file, Key: "default", Err: errors.New(`missing: say what happens to calls that no rule is about, such as default = "EPERM"`)}
 	}
-	return r.p, r.warnings(host), nil
+	return r.p, r.warnings(host, root), nil
 }
 
 // Keys are those of a profile that stands in a table of another file.
@@ -55,10 +55,12 @@ func Keys() []string {
 // ReadTable reads a profile that stands in a table of another file, a policy's
 // [seccomp]; key is the table's. Keys that are not among [Keys] are the caller's. A
 // table without default is only groups: the profile's actions are then 0.
-func ReadTable(file, key string, t *document.Value) (seccomp.Profile, error) {
+func ReadTable(file, key string, t *document.Value) (seccomp.Profile, []Warning, error) {
 	r := &reader{file: file, prefix: key + ".", p: seccomp.Profile{Name: file}}
-	err := r.body(t)
-	return r.p, err
+	if err := r.body(t); err != nil {
+		return seccomp.Profile{}, nil, err
+	}
+	return r.p, r.warnings(Host{}, t), nil
 }
 
 type reader struct {
@@ -69,9 +71,10 @@ type reader struct {
 
 // written is a call as it stands in the file, for warnings.
 type written struct {
-	name string
-	args []seccomp.Arg
-	line int
+	name   string
+	args   []seccomp.Arg
+	action seccomp.Action
+	line   int
 }
 
 func (r *reader) fail(line int, key string, err error) error {
@@ -283,7 +286,7 @@ func (r *reader) rules(v *document.Value) ([]seccomp.Rule, error) {
 			if err != nil {
 				return err
 			}
-			r.calls = append(r.calls, written{name, args, item.Line})
+			r.calls = append(r.calls, written{name, args, action, item.Line})
 			if n := len(rules); n > first && slices.Equal(rules[n-1].Args, args) {
 				rules[n-1].Syscalls = append(rules[n-1].Syscalls, name)
 				return nil
@@ -296,27 +299,4 @@ func (r *reader) rules(v *document.Value) ([]seccomp.Rule, error) {
 		}
 	}
 	return rules, nil
-}
-
-// warnings are about what can be read and says nothing on the host.
-func (r *reader) warnings(host Host) []Warning {
-	if host.Arch == (seccomp.Arch{}) {
-		return nil
-	}
-	var all []Warning
-	for _, c := range r.calls {
-		if why := elsewhere(c.name, host.Arch); why != "" {
-			all = append(all, Warning{File: r.file, Line: c.line, Text: why})
-		}
-		for _, a := range c.args {
-			if seccomp.Width(c.name, a.Index) == 0 {
-				all = append(all, Warning{File: r.file, Line: c.line, Text: noSuchArgument(c.name, a.Index)})
-			}
-		}
-	}
-	return all
-}
-
-func noSuchArgument(name string, index int) string {
-	return fmt.Sprintf("%s takes no argument %d (they count from 0): the condition is about a register that the call does not read", name, index)
 }

@@ -188,3 +188,58 @@ func TestMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestUseless: rules that say nothing, and those that open a way around the others, are
+// warnings with their line.
+func TestUseless(t *testing.T) {
+	old := Host{Arch: seccomp.AMD64, Kernel: [2]int{4, 4}}
+	group := func(rules ...string) string {
+		return "default = 'EPERM'\n[[group]]\nname = 'a'\nrule = [\n" + strings.Join(rules, ",\n") + "\n]"
+	}
+	rule := func(action string, call string) string {
+		return "{ action = '" + action + "', calls = ['" + call + "'] }"
+	}
+	for _, c := range []struct {
+		text string
+		host Host
+		want string // "": no warning
+	}{
+		{group(rule("allow", "read"), rule("EPERM", "read(0)")), amd64, "f:6: read(0): the rule on line 5 is about every read and comes first: it answers allow"},
+		{group(rule("allow", "read"), rule("EPERM", "read")), amd64, "f:6: read: the rule on line 5 is about every read"},
+		{group(rule("EPERM", "read(0)"), rule("allow", "read")), amd64, ""},
+		{group(rule("EPERM", "read(0)"), rule("allow", "read(0)")), amd64, "f:6: read(0): the rule on line 5 says the contrary and comes first: it answers EPERM"},
+		{group(rule("allow", "read(0)"), rule("allow", "read(0)")), amd64, ""},
+		{group(rule("allow", "ptrace")), old, "f:5: ptrace: before Linux 4.8"},
+		{group(rule("allow", "ptrace")), amd64, ""},
+		{group(rule("allow", "ptrace(0)")), old, ""},
+		{group(rule("EPERM", "ptrace")), old, ""},
+		{group(rule("notify", "seccomp")), amd64, "f:5: seccomp: its program lies behind a pointer"},
+		{group(rule("allow", "seccomp"), rule("log", "bpf")), amd64, "f:5: seccomp: a filter with a listener"},
+		{group(rule("allow", "seccomp")), amd64, ""},
+		{group(rule("allow", "seccomp(1, !& SECCOMP_FILTER_FLAG_NEW_LISTENER)"), rule("log", "bpf")), amd64, ""},
+		{group(rule("allow", "seccomp(SECCOMP_SET_MODE_STRICT)"), rule("trace 1", "bpf")), amd64, ""},
+		{"bad-arch = 'allow'\n" + group(rule("allow", "read")), amd64, "f:1: bad-arch: what the profile denies passes"},
+		{"default = 'allow'", amd64, "f:1: the profile denies no call"},
+		{"default = 'log'\nunknown = 'EPERM'", amd64, ""},
+		{`{"defaultAction": "SCMP_ACT_ALLOW"}`, amd64, "f:1: the profile denies no call"},
+		{`{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [` + "\n" + `{"names": ["ptrace"], "action": "SCMP_ACT_ALLOW"}]}`, old, "f:2: ptrace: before Linux 4.8"},
+		{`{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [` + "\n" + `{"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}}]}`, old, ""},
+		{`{"defaultAction": "SCMP_ACT_LOG", "syscalls": [` + "\n" + `{"names": ["bpf"], "action": "SCMP_ACT_ERRNO"}, {"names": ["seccomp"], "action": "SCMP_ACT_NOTIFY"}]}`, amd64, "f:2: seccomp: its program"},
+	} {
+		_, _, warnings, err := Read("f", []byte(c.text), c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, w := range warnings {
+			got = append(got, w.String())
+		}
+		if text := strings.Join(got, "\n"); len(got) > 1 || (text == "") != (c.want == "") || !strings.HasPrefix(text, c.want) {
+			t.Errorf("%s\nwarns %q, want %q", c.text, got, c.want)
+		}
+	}
+	p, _, err := Docker(amd64)
+	if err != nil || p.DeniesNothing() {
+		t.Error(err)
+	}
+}
