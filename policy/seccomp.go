@@ -127,10 +127,10 @@ func (p *Policy) Filter(arch seccomp.Arch, kernel [2]int) (f seccomp.Profile, ar
 }
 
 // PlainSeccomp reports whether the filter is a built-in profile as it is, and which: its
-// program is there already, see [seccomp.Precompiled].
+// program is there already, see [profile.Precompiled].
 func (p *Policy) PlainSeccomp() (name string, ok bool) {
 	name = cmp.Or(p.Seccomp, "default")
-	return name, p.SeccompProfile == nil && len(p.SeccompGroups) == 0 && name != "docker" && !isProfileFile(name)
+	return name, p.SeccompProfile == nil && len(p.SeccompGroups) == 0 && !isProfileFile(name) && (name != "docker" || len(p.Capabilities) == 0)
 }
 
 // Filtered reports whether there is a filter at all.

@@ -32,7 +32,7 @@ func (c *confinement) compile(goarch string) ([]unix.SockFilter, error) {
 		return nil, err
 	}
 	groups := c.refusals()
-	if name, plain := c.p.PlainSeccomp(); len(groups) > 0 && (!plain || name == "none") {
+	if name, plain := c.p.PlainSeccomp(); len(groups) > 0 && (!plain || name == "docker" || name == "none") {
 		// What else is allowed stays so, but no second door to what is refused: another
 		// architecture's numbers, io_uring, calls that nobody here knows.
 		profile.Unknown, profile.BadArch = seccomp.Errno(unix.ENOSYS), seccomp.KillProcess

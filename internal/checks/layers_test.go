@@ -13,7 +13,7 @@ var layers = [][]string{
 	{"seccomp", "internal/document", "internal/host", "internal/needs"},
 	{"seccomp/profile"},
 	{"policy"},
-	{"policy/internal/genbuiltin", "seccomp/internal/genfilters", "seccomp/internal/gentables"},
+	{"policy/internal/genbuiltin", "seccomp/internal/genfilters", "seccomp/internal/gentables", "seccomp/profile/internal/gendocker"},
 	{"internal/cgroup", "internal/learn", "internal/program"},
 	{"internal/cgroup/systemd", "internal/plan"},
 	{"internal/launcher"},

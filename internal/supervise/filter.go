@@ -9,6 +9,7 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/seccomp"
+	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
 
 // filter is a policy's, compiled.
@@ -26,21 +27,21 @@ const loadFlags = unix.SECCOMP_FILTER_FLAG_LOG | unix.SECCOMP_FILTER_FLAG_SPEC_A
 // programs of those are there.
 func filterOf(p *policy.Policy, facts *host.Facts) (filter, error) {
 	if name, plain := p.PlainSeccomp(); plain {
-		prog, ok := seccomp.Precompiled(name, facts.GOARCH)
+		prog, ok := profile.Precompiled(name, facts.GOARCH)
 		if !ok {
 			return filter{}, filterError(p, "there is no such seccomp profile", fmt.Sprintf("use one of %v", policy.SeccompProfiles()))
 		}
 		return filter{prog: prog}, nil
 	}
-	profile, archs, notes, err := profileOf(p, facts)
+	rules, archs, notes, err := profileOf(p, facts)
 	if err != nil {
 		return filter{}, err
 	}
-	prog, err := seccomp.Compile(profile, archs...)
+	prog, err := seccomp.Compile(rules, archs...)
 	if err != nil {
 		return filter{}, filterError(p, err.Error(), "`cloche seccomp show` shows the profile")
 	}
-	return filter{prog: prog, flags: profile.Flags & loadFlags, notes: notes}, nil
+	return filter{prog: prog, flags: rules.Flags & loadFlags, notes: notes}, nil
 }
 
 // profileOf is what a policy's filter is compiled from, and what a person should know of it.
@@ -49,7 +50,7 @@ func profileOf(p *policy.Policy, facts *host.Facts) (seccomp.Profile, []seccomp.
 	if !ok {
 		return seccomp.Profile{}, nil, nil, filterError(p, "there are no filters for "+facts.GOARCH, "run it on amd64 or arm64")
 	}
-	profile, archs, warnings, err := p.Filter(arch, facts.KernelVersion())
+	rules, archs, warnings, err := p.Filter(arch, facts.KernelVersion())
 	if err != nil {
 		return seccomp.Profile{}, nil, nil, err
 	}
@@ -57,10 +58,10 @@ func profileOf(p *policy.Policy, facts *host.Facts) (seccomp.Profile, []seccomp.
 	for _, w := range warnings {
 		notes = append(notes, "seccomp: "+w.String())
 	}
-	if !p.Keyring && profile.MayPass(arch, "keyctl") {
+	if !p.Keyring && rules.MayPass(arch, "keyctl") {
 		notes = append(notes, "seccomp: the filter lets keyctl pass, so the caller's session keyring can be reached; to give the command a fresh one: keyring = true")
 	}
-	return profile, archs, notes, nil
+	return rules, archs, notes, nil
 }
 
 func filterError(p *policy.Policy, why, fix string) error {

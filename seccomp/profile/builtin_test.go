@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/cloche-sandbox/cloche/seccomp"
@@ -29,6 +30,19 @@ func TestNarrowerThanDocker(t *testing.T) {
 		}
 		if count["default"] >= count["docker"] || count["strict"] >= count["default"] || count["build"] >= count["docker"] || count["none"] <= count["docker"] {
 			t.Errorf("%s: %v", a, count)
+		}
+	}
+}
+
+// TestPrecompiled: what was generated is what the profiles compile to now.
+func TestPrecompiled(t *testing.T) {
+	for _, a := range []seccomp.Arch{seccomp.AMD64, seccomp.ARM64} {
+		for _, name := range Names() {
+			p, archs, _ := Named(name, Host{Arch: a, Kernel: [2]int{5, 9}})
+			want, err := seccomp.Compile(p, archs...)
+			if got, ok := Precompiled(name, a.GOARCH); err != nil || !ok || !slices.Equal(got, want) {
+				t.Errorf("%s for %s is not what it compiles to (%v): run go generate ./seccomp/...", name, a, err)
+			}
 		}
 	}
 }

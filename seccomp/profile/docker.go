@@ -6,6 +6,8 @@ import (
 	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
+//go:generate go run ./internal/gendocker
+
 // docker.json holds the rules of Docker's default profile, as published by
 // github.com/moby/profiles/seccomp v0.3.0 (default.json).
 //

@@ -11,18 +11,18 @@ import (
 	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
-// ociActions are libseccomp's names.
+// ociActions are libseccomp's names. Constants: nothing of this package is to run before main.
 var ociActions = [...]struct {
 	name   string
 	action seccomp.Action
 }{
 	{"SCMP_ACT_ALLOW", seccomp.Allow},
-	{"SCMP_ACT_ERRNO", seccomp.Errno(0)},
+	{"SCMP_ACT_ERRNO", unix.SECCOMP_RET_ERRNO},
 	{"SCMP_ACT_KILL_PROCESS", seccomp.KillProcess},
 	{"SCMP_ACT_KILL_THREAD", seccomp.KillThread},
 	{"SCMP_ACT_KILL", seccomp.KillThread},
 	{"SCMP_ACT_TRAP", seccomp.Trap},
-	{"SCMP_ACT_TRACE", seccomp.Trace(0)},
+	{"SCMP_ACT_TRACE", unix.SECCOMP_RET_TRACE},
 	{"SCMP_ACT_LOG", seccomp.Log},
 	{"SCMP_ACT_NOTIFY", seccomp.UserNotify},
 }

@@ -2,7 +2,6 @@ package profile
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +14,12 @@ import (
 // maxEntries is more than runc has use for: its filter would not fit into the kernel.
 const maxEntries = 10000
 
-var errTooLong = errors.New("its conditions take more entries than any runtime loads; make them simpler")
+// fixedError is an error that needs no init: `cloche run` imports this package.
+type fixedError string
+
+func (e fixedError) Error() string { return string(e) }
+
+const errTooLong = fixedError("its conditions take more entries than any runtime loads; make them simpler")
 
 type ociFile struct {
 	DefaultAction   string     `json:"defaultAction"`

@@ -18,7 +18,7 @@ func (r *reader) warnings(host Host, t *document.Value) []Warning {
 	always := map[string]written{}  // rules without conditions, by call
 	decided := map[string]written{} // rules, by call with conditions
 	for _, c := range r.calls {
-		if first, ok := always[c.name]; ok && first.line != c.line {
+		if first, ok := always[c.name]; ok {
 			warn(c.line, fmt.Sprintf("%s: the rule on line %d is about every %s and comes first: it answers %s, and this rule says nothing", FormatCall(c.name, c.args), first.line, c.name, first.action))
 			continue
 		}

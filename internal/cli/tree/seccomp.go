@@ -38,9 +38,9 @@ func seccompCommand() *cobra.Command {
 		},
 	}
 	flags := root.PersistentFlags()
-	flags.StringArrayVar(&s.Archs, "arch", nil, "an architecture to compile for, such as aarch64; again for more")
-	flags.StringArrayVar(&s.Caps, "cap", nil, "a capability that the command keeps, for profiles that ask")
-	flags.StringVar(&s.Kernel, "kernel", "", "the kernel's version, for profiles that ask (default newer than any)")
+	flags.StringArrayVar(&s.Archs, "arch", nil, "an architecture (`ARCH`) to compile for, such as aarch64; again for more")
+	flags.StringArrayVar(&s.Caps, "cap", nil, "a capability (`CAP`) that the command keeps, for profiles that ask")
+	flags.StringVar(&s.Kernel, "kernel", "", "the kernel's `VERSION`, for profiles that ask (default newer than any)")
 
 	show := profileCommand("show PROFILE", "print a profile's rules by group, and what it leaves out", 1, 1,
 		func(args []string) error { return s.Show(args[0]) })
@@ -57,10 +57,10 @@ func seccompCommand() *cobra.Command {
 		func(args []string) error { return s.Diff(args[0], args[1]) })
 	convert := profileCommand("convert [-o FILE] PROFILE", "turn a profile from one form of file into the other", 1, 1,
 		func(args []string) error { return s.Convert(args[0], to, output) })
-	convert.Flags().StringVar(&to, "to", "", "toml or json (default the other form)")
+	convert.Flags().StringVar(&to, "to", "", "`toml|json`: the form to write (default the other form)")
 	_ = convert.RegisterFlagCompletionFunc("to", cobra.FixedCompletions([]string{"toml", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	for _, c := range []*cobra.Command{compile, convert} {
-		c.Flags().StringVarP(&output, "output", "o", "", "the file to write (default standard output)")
+		c.Flags().StringVarP(&output, "output", "o", "", "the `FILE` to write (default standard output)")
 		_ = c.MarkFlagFilename("output")
 	}
 	for _, c := range []*cobra.Command{show, simulate, diff} {
