@@ -3,17 +3,18 @@ package cli
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 
 	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/launcher"
+	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
 // preludeRow tells whether a plain `cloche run` begins before the Go runtime: it
-// starts one, and looks what the process executes while the command runs.
+// starts one, and looks for the descriptor that only a prelude has.
 func preludeRow() host.Row {
 	r := host.Row{Group: "sandbox", Name: "start before Go", Status: host.Missing, Remedy: "`make install`, on this machine"}
 	exe, err := os.ReadFile("/proc/self/exe")
@@ -56,7 +57,7 @@ func takesPrelude() (bool, error) {
 	}
 	_, _ = in.Write([]byte("\n"))
 	_, err = bufio.NewReader(out).ReadByte() // it runs now
-	now, _ := os.Readlink("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/exe")
+	_, other := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", cmd.Process.Pid, plan.PreludeExeFD))
 	in.Close()
 	if werr := cmd.Wait(); err == nil {
 		err = werr
@@ -64,5 +65,5 @@ func takesPrelude() (bool, error) {
 	if s := strings.TrimSpace(stderr.String()); err != nil && s != "" {
 		return false, errors.New(s)
 	}
-	return !strings.HasPrefix(now, "/memfd:"), err
+	return other == nil, err
 }

@@ -208,6 +208,10 @@ func (im *Image) region(r plan.Region) uint64 {
 		return uint64(len(im.ELF) - im.setupRO)
 	case plan.SetupRWAddress:
 		return BaseRW + uint64(im.setupRW)
+	case plan.ImageAddress:
+		return BaseRO
+	case plan.ImageLength:
+		return uint64(len(im.ELF))
 	default: // SetupRWLength
 		return uint64(im.rwSize - im.setupRW)
 	}

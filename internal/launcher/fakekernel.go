@@ -224,6 +224,8 @@ func (k *FakeKernel) answer(p *Process, s *fakeProc, e *Event) int64 {
 			return s.open(fakeFile{})
 		}
 		return 0
+	case plan.SysMemfdCreate:
+		return s.open(fakeFile{path: "/memfd:cloche"})
 	case plan.SysDup3:
 		s.files[int32(args[1])] = s.files[int32(args[0])]
 		return int64(args[1])

@@ -17,12 +17,15 @@ import (
 // preludeHost is the host that a prelude was made for, as a FakeKernel shows it.
 type preludeHost struct {
 	facts    host.Facts
+	behind   bool // the program is: this is not the sealed memory file
 	cwd      string
 	answer   map[plan.Call]int64 // instead of what the host would say
 	groups   string              // /proc/self/cgroup
 	version  int                 // of the cgroup hierarchy
 	writable string              // cgroup that the caller may make others in; "": wherever it asks
 	open     map[int32]bool      // descriptors that the caller left
+	blocked  byte                // signals
+	cgroupns uint64
 }
 
 const preludeEntry = 0x401234
@@ -44,8 +47,8 @@ func preludeImage(t *testing.T, arch string, cgroup plan.Hierarchy) (*plan.Plan,
 		in.Facts.Paths[path] = f
 	}
 	in.StatusFD = plan.PreludeStatusFD
-	in.Standalone = &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, Prelude: &plan.Prelude{
-		Entry: preludeEntry, Start: 0x400000, End: 0xc00000, Hierarchy: cgroup,
+	in.Standalone = &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: &plan.Prelude{
+		Entry: preludeEntry, Hierarchy: cgroup,
 	}}}
 	pl, err := plan.Compile(in)
 	if err != nil {
@@ -57,15 +60,18 @@ func preludeImage(t *testing.T, arch string, cgroup plan.Hierarchy) (*plan.Plan,
 	}
 	return pl, im, &preludeHost{
 		facts: in.Facts, cwd: "/home/u/project", answer: map[plan.Call]int64{},
-		version: cgroup.Version, groups: "9:name=systemd:/\n8:pids:/user/one\n0::/\n", open: map[int32]bool{},
+		version: cgroup.Version, groups: "9:name=systemd:/x:pids:/other\n8:pids:/user/one\n0::/\n", open: map[int32]bool{},
+		cgroupns: cgroup.Namespace,
 	}
 }
 
 func (h *preludeHost) kernel() *FakeKernel {
 	k := &FakeKernel{
 		ExitStatus: 0,
-		Executable: func(path string) bool { return path == "/usr/bin/tool" || path == "/proc/self/exe" },
-		Content:    func(path string) []byte { return []byte(h.groups) },
+		Executable: func(path string) bool {
+			return path == "/usr/bin/tool" || path == "/proc/self/exe" || path == "/memfd:cloche"
+		},
+		Content: func(path string) []byte { return []byte(h.groups) },
 		Stat: func(path string) (FakeStat, int64) {
 			if f, ok := h.facts.Paths[path]; ok && !f.Exists {
 				return FakeStat{}, -int64(unix.ENOENT)
@@ -77,6 +83,9 @@ func (h *preludeHost) kernel() *FakeKernel {
 			sum := fnv.New64()
 			sum.Write([]byte(path))
 			st.Ino = sum.Sum64()
+			if path == "/proc/self/ns/cgroup" {
+				st.Ino = h.cgroupns
+			}
 			return st, errno
 		},
 	}
@@ -90,9 +99,25 @@ func (h *preludeHost) kernel() *FakeKernel {
 			if f := k.proc(p).files[int32(a[0])]; f.pipe != nil && len(*f.pipe) == 0 {
 				return -int64(unix.EAGAIN), true
 			}
+		case plan.SysMadvise:
+			if a[2] == 0 && a[0] == preludeEntry&^0xffff && !h.behind { // MADV_NORMAL
+				return -int64(unix.ENOMEM), true
+			}
+		case plan.SysRtSigprocmask:
+			if a[1] == 0 {
+				_, ok := write(a[2], []byte{h.blocked})
+				return 0, ok
+			}
+		case plan.SysOpenat:
+			if path, _ := p.Mem.String(a[1]); path == "/home/u/project/link" {
+				return k.proc(p).open(fakeFile{path: "/elsewhere/u"}), true
+			}
 		case plan.SysIoctl:
 			return -int64(unix.ENOTTY), true
 		case plan.SysFcntl:
+			if a[1] == unix.F_SETFD && a[0] == plan.PreludeExeFD { // it was opened in front of the program
+				k.proc(p).files[plan.PreludeExeFD] = fakeFile{path: "/proc/self/exe"}
+			}
 			if a[1] == unix.F_GETFD && a[0] > 2 && !h.open[int32(a[0])] {
 				return -int64(unix.EBADF), true
 			}
@@ -125,8 +150,8 @@ func (h *preludeHost) kernel() *FakeKernel {
 }
 
 var (
-	pidsV1  = plan.Hierarchy{Version: 1, Mount: "/sys/fs/cgroup/pids", Controllers: "pids"}
-	cgroup2 = plan.Hierarchy{Version: 2, Mount: "/sys/fs/cgroup"}
+	pidsV1  = plan.Hierarchy{Version: 1, Mount: "/sys/fs/cgroup/pids", Controllers: "pids", Namespace: 4026531835}
+	cgroup2 = plan.Hierarchy{Version: 2, Mount: "/sys/fs/cgroup", Namespace: 4026531835}
 )
 
 var preludeArgs = []string{"cloche", "run", "--", "tool", "x"}
@@ -185,7 +210,7 @@ func TestPreludeWithoutCgroup(t *testing.T) {
 	} {
 		pl, im, h := preludeImage(t, "amd64", test.cgroup)
 		h.writable = test.writable
-		h.groups = "8:pids:/user/one\n0::/user/one\n"
+		h.groups, h.behind = "8:pids:/user/one\n0::/user/one\n", test.leaves
 		k := h.kernel()
 		first, err := Simulate(im.ELF, k, SimulateOptions{Args: preludeArgs, Env: preludeEnv()})
 		if err != nil {
@@ -270,7 +295,7 @@ func TestPreludeLeaves(t *testing.T) {
 	harmless := []plan.Call{
 		plan.SysGetuid, plan.SysGeteuid, plan.SysGetgid, plan.SysGetegid, plan.SysIoctl, plan.SysFcntl, plan.SysLandlockCreateRuleset,
 		plan.SysReadlinkat, plan.SysStatx, plan.SysGetcwd, plan.SysOpenat, plan.SysOpenat2, plan.SysClose, plan.SysRead, plan.SysFstatfs,
-		plan.SysFaccessat, plan.SysGetdents64, plan.SysKill,
+		plan.SysFaccessat, plan.SysGetdents64, plan.SysKill, plan.SysMadvise, plan.SysRtSigprocmask,
 	}
 	type start struct {
 		*preludeHost
@@ -291,6 +316,8 @@ func TestPreludeLeaves(t *testing.T) {
 		"a terminal":              func(s *start) { s.answer[plan.SysIoctl] = 0 },
 		"no stdin":                func(s *start) { s.answer[plan.SysIoctl] = -int64(unix.EBADF) },
 		"a stream is closed":      func(s *start) { s.answer[plan.SysFcntl] = -int64(unix.EBADF) },
+		"descriptor 61 is open":   func(s *start) { s.open[61] = true },
+		"a blocked signal":        func(s *start) { s.blocked = 1 },
 		"descriptor 62 is open":   func(s *start) { s.open[62] = true },
 		"descriptor 63 is open":   func(s *start) { s.open[63] = true },
 		"other Landlock":          func(s *start) { s.answer[plan.SysLandlockCreateRuleset] = 6 },
@@ -315,6 +342,11 @@ func TestPreludeLeaves(t *testing.T) {
 		"home lies in it":         func(s *start) { s.env[1] = "HOME=/home/u/project/a//b/" },
 		"home is relative":        func(s *start) { s.env[1] = "HOME=home" },
 		"home by ..":              func(s *start) { s.env[1] = "HOME=/x/../y" },
+		"home by //":              func(s *start) { s.env[1] = "HOME=/x//y" },
+		"home by a link in it":    func(s *start) { s.env[1] = "HOME=/home/u/project/link" },
+		"a variable twice":        func(s *start) { s.env = append(s.env, "TERM=y") },
+		"a strange LC_":           func(s *start) { s.env = append(s.env, "LC_X=y") },
+		"other cgroup namespace":  func(s *start) { s.cgroupns++ },
 		"two homes":               func(s *start) { s.env = append(s.env, "HOME=/home/u") },
 		"no home":                 func(s *start) { s.env[1] = "HOM=/home/u" },
 		"PWD by a link":           func(s *start) { s.env[2] = "PWD=/home/u/link" },
@@ -335,6 +367,7 @@ func TestPreludeLeaves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, im, h := preludeImage(t, "amd64", pidsV1)
 			s := &start{h, slices.Clone(preludeArgs), preludeEnv()}
+			h.behind = true
 			change(s)
 			k := h.kernel()
 			first, err := Simulate(im.ELF, k, SimulateOptions{Args: s.args, Env: s.env, MaxSteps: 20_000_000})
@@ -342,7 +375,7 @@ func TestPreludeLeaves(t *testing.T) {
 				t.Fatal(err)
 			}
 			if first.Entry != preludeEntry {
-				t.Errorf("it went on; status %d", first.Status)
+				t.Errorf("it went on; status %d, executed %q", first.Status, first.Exec)
 			}
 			for _, e := range k.Trace {
 				if !slices.Contains(harmless, e.Call) || e.Call == plan.SysKill && e.Args[1] != 0 {

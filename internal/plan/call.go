@@ -98,6 +98,7 @@ const (
 	SysGeteuid
 	SysGetegid
 	SysRtSigaction
+	SysMemfdCreate
 
 	// The pseudo-operations. A test that fails counts as an error (EPERM), so
 	// the jumps of an Op serve them too.
@@ -254,6 +255,7 @@ var calls = [numCalls]struct {
 	SysGeteuid:               {"geteuid", 107, 175},
 	SysGetegid:               {"getegid", 108, 177},
 	SysRtSigaction:           {"rt_sigaction", 13, 134},
+	SysMemfdCreate:           {"memfd_create", 319, 279},
 	Branch:                   {name: "branch"},
 	Alu:                      {name: "alu"},
 	Load:                     {name: "load"},

@@ -188,8 +188,8 @@ func preludeInput(t *testing.T) Input {
 	in := input(t, p)
 	PreludeFacts(&in.Facts)
 	in.StatusFD = PreludeStatusFD
-	in.Standalone = &Standalone{InPlace: &InPlace{ReadFD: PreludeReadFD, Prelude: &Prelude{
-		Entry: 0x401000, Start: 0x400000, End: 0xc00000, Hierarchy: Hierarchy{Version: 1, Mount: "/sys/fs/cgroup/pids", Controllers: "pids"},
+	in.Standalone = &Standalone{InPlace: &InPlace{ReadFD: PreludeReadFD, ExeFD: PreludeExeFD, Prelude: &Prelude{
+		Entry: 0x401000, Hierarchy: Hierarchy{Version: 1, Mount: "/sys/fs/cgroup/pids", Controllers: "pids", Namespace: 4026531835},
 	}}}
 	return in
 }

@@ -80,9 +80,6 @@ func (b *builder) settle() {
 	stack := b.tmp("stack")
 	b.op(Alu, Slot(VarArgv), Num(12), Num(^uint64(0)), Num(12), Num(0)).to(stack)
 	b.op(SysMadvise, Slot(stack), Num(16<<20), named("MADV_DONTNEED", unix.MADV_DONTNEED)).ignoring()
-	if pre := b.prelude(); pre != nil {
-		b.op(SysMunmap, Num(pre.Start), Num(pre.End-pre.Start)).ignoring()
-	}
 	b.op(SysMunmap, RegionArg(SetupROAddress), RegionArg(SetupROLength)).ignoring()
 	b.op(SysMunmap, RegionArg(SetupRWAddress), RegionArg(SetupRWLength)).ignoring()
 	b.resident = false

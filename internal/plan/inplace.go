@@ -72,14 +72,9 @@ func (b *builder) explain(code Var) {
 			b.advance(at, 1)
 		}
 	}
-	exe, env := Num(uint64(in.ExeFD)), b.explainEnvironment(text)
-	if in.Prelude != nil {
-		fd := b.tmp("file")
-		b.op(SysOpenat, atFDCWD, b.str("/proc/self/exe"), Flags(cRdonly, cCloexec), Num(0)).to(fd)
-		exe = Slot(fd)
-	}
+	env := b.explainEnvironment(text)
 	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
-	b.op(SysExecveat, exe, b.str(""), Slot(b.whole), env, Flags(cEmptyPath)).ignoring()
+	b.op(SysExecveat, Num(uint64(in.ExeFD)), b.str(""), Slot(b.whole), env, Flags(cEmptyPath)).ignoring()
 	b.mark(exit)
 }
 

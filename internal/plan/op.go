@@ -102,8 +102,8 @@ func RefAt(d *Data, off int) Arg { return Arg{kind: argData, data: d, off: uint3
 // Target is the index of the operation that l marks, as a number.
 func Target(l Label) Arg { return Arg{kind: argLabel, value: uint64(l)} }
 
-// Region is a number that only the assembler knows: where the part of the image
-// lies that is not needed once set-up is over.
+// Region is a number that only the assembler knows: where the image lies, and the
+// part of it that is not needed once set-up is over.
 type Region uint8
 
 // The regions, each an address and a length, in bytes.
@@ -112,6 +112,8 @@ const (
 	SetupROLength
 	SetupRWAddress
 	SetupRWLength
+	ImageAddress // all of the image as its file has it
+	ImageLength
 )
 
 // RegionArg is the number that r stands for.

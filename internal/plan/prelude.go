@@ -19,18 +19,24 @@ import (
 // made on this host, by the same rules; what it took for granted then it looks at
 // again. The working directory, the ids, the environment and the cgroup are those
 // of the caller.
+//
+// A process that makes a sandbox may not execute a file of the host's: a script for
+// whose interpreter somebody wrote /proc/self/exe would execute that file inside,
+// through a mount that is none of the sandbox's (CVE-2019-5736). So when it has decided to stay
+// the image executes itself from a sealed memory file, and there, where no
+// program is behind it, looks at everything once more and goes on.
 type Prelude struct {
-	Entry      uint64 // of the program
-	Start, End uint64 // where the program is mapped: pid 1 has no use for it
-	Hierarchy  Hierarchy
+	Entry     uint64 // of the program
+	Hierarchy Hierarchy
 }
 
 // WorkingDirectory stands in a prelude's policy for the caller's.
 const WorkingDirectory = "/$PWD"
 
-// The descriptors of a prelude's status pipe. They are free, or it leaves: the last
-// for which the kernel's table of a process need not grow.
+// The descriptors of a prelude: cloche itself, and the status pipe. They are free, or
+// it leaves: the last for which the kernel's table of a process need not grow.
 const (
+	PreludeExeFD    = 61
 	PreludeReadFD   = 62
 	PreludeStatusFD = 63
 )
@@ -58,6 +64,8 @@ func (b *builder) checkPrelude() error {
 		return refuse("this kernel lacks mount_setattr (5.12), CLOSE_RANGE_CLOEXEC (5.11) or Landlock (5.13)")
 	case b.policy.User.Mode != policy.UserCurrent && b.policy.User.Mode != policy.UserRoot:
 		return refuse("it maps the caller's ids alone")
+	case b.policy.Env.Inherit:
+		return refuse("the policy passes on every variable")
 	case !b.policy.Init || !b.policy.Unshare.PID || !b.policy.Unshare.User || !b.policy.Unshare.Mount:
 		return refuse("the policy shares a namespace that the set-up needs, or has no init")
 	}
@@ -76,16 +84,19 @@ func (b *builder) checkPrelude() error {
 // with calls that change nothing, and makes the process the launcher if so.
 func (b *builder) startPrelude() {
 	pre := b.prelude()
-	d := &decider{builder: b, leave: b.label(), file: b.newVar("looked-at")}
-	b.e2big = d.leave
+	d := &decider{builder: b, leave: b.label(), file: b.newVar("looked-at"), exe: b.newVar("exe"), behind: b.newVar("program")}
+	b.asked = b.label()
 	b.whole, b.wholeEnv = b.newVar("arguments"), b.newVar("environment")
 	b.uid, b.gid = b.newVar("uid"), b.newVar("gid")
 	stay := b.label()
 
-	b.begin(Step{Process: Launcher, Name: "a plain cloche run?"})
+	b.begin(Step{Process: Launcher, Name: "is the program behind this?"})
 	b.set(d.file, Int(-1))
+	b.set(d.exe, Int(-1))
 	b.set(b.whole, Slot(VarArgv))
 	b.set(b.wholeEnv, Slot(VarEnvp))
+	d.programBehind(pre.Entry)
+	b.begin(Step{Process: Launcher, Name: "a plain cloche run?"})
 	command := b.newVar("command line")
 	d.plainRun(command)
 	d.plainCaller()
@@ -98,18 +109,22 @@ func (b *builder) startPrelude() {
 		d.callersCgroup(&pre.Hierarchy)
 	}
 	b.begin(Step{Process: Launcher, Name: "environment", Kind: KindExec, Origin: b.originOf("env.keep", "env.set")})
-	b.environment()
-	b.jump(stay)
+	d.sortedEnvironment()
+	b.ifEqual(Slot(d.behind), ^uint64(0), Num(0), stay)
+	b.begin(Step{Process: Launcher, Name: "execute this from a sealed memory file"})
+	d.executeSealed()
 
 	b.begin(Step{Process: Launcher, Name: "leave it to the program"})
 	b.mark(d.leave)
+	b.ifEqual(Slot(d.behind), ^uint64(0), Num(0), b.asked)
 	b.op(SysClose, Slot(d.file)).ignoring()
+	b.op(SysClose, Slot(d.exe)).ignoring()
 	b.op(Enter, named(hexText(pre.Entry), pre.Entry))
 
 	b.begin(Step{Process: Launcher, Name: "become the launcher"})
 	b.mark(stay)
-	b.asked = b.label()
 	b.set(VarOnFatal, Target(b.asked))
+	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str("cloche")).ignoring()
 	b.set(VarArgv, Slot(command))
 	b.defaultSignals()
 	pipe, fd := buffer("status", 8), b.tmp("file")
@@ -128,7 +143,7 @@ func hexText(n uint64) string { return "0x" + strconv.FormatUint(n, 16) }
 // nohup(1) means its jobs to ignore, and those that nobody can set or C libraries use.
 func (b *builder) defaultSignals() {
 	var keep uint64
-	for _, s := range [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGKILL, unix.SIGSTOP, 32, 33, 34} {
+	for _, s := range [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGCONT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGKILL, unix.SIGSTOP, 32, 34} {
 		keep |= 1 << s
 	}
 	s, kept := b.tmp("signal"), b.tmp("kept")

@@ -1,13 +1,18 @@
 package plan
 
-import "golang.org/x/sys/unix"
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // Hierarchy is the cgroup hierarchy that counts processes, as the host had it when
 // the prelude was made.
 type Hierarchy struct {
 	Version     int    // 1 or 2; 0: the policy has no limit of processes
 	Mount       string // where it is mounted, whole
-	Controllers string // of version 1: what /proc/self/cgroup calls it
+	Controllers string // what /proc/self/cgroup calls it; of version 2: ""
+	Namespace   uint64 // inode of the cgroup namespace that its paths are told in
 }
 
 // callersCgroup finds the caller's own cgroup in the hierarchy that counts
@@ -49,24 +54,32 @@ func (d *decider) openCgroup(h *Hierarchy) {
 	d.cgroupDir = dir
 	n, at, c := d.tmp("n"), d.tmp("at"), d.tmp("byte")
 	found := d.label()
-	needle, magic := ":"+h.Controllers+":", words("CGROUP_SUPER_MAGIC", unix.CGROUP_SUPER_MAGIC)
+	mine, magic := ":"+h.Controllers+":", words("CGROUP_SUPER_MAGIC", unix.CGROUP_SUPER_MAGIC)
 	if h.Version == 2 {
-		needle, magic = "\n0::", cgroup2Magic
+		magic = cgroup2Magic
 	}
-	d.op(Store, Ref(text), Num('\n'), Num(1)) // every line begins after one
+	d.look(SysStatx, atFDCWD, d.str("/proc/self/ns/cgroup"), Num(0), named("STATX_BASIC_STATS", statxBasic), Ref(d.statx))
+	d.same(RefAt(d.statx, statxIno), Ref(words("{ino="+strconv.FormatUint(h.Namespace, 10)+"}", h.Namespace)), 8)
 	d.look(SysOpenat, atFDCWD, d.str("/proc/self/cgroup"), Flags(cRdonly, cCloexec), Num(0)).to(d.file)
-	d.look(SysRead, Slot(d.file), RefAt(text, 1), Num(size-2)).to(n)
+	d.look(SysRead, Slot(d.file), Ref(text), Num(size-2)).to(n)
 	d.close()
 	d.op(Branch, Slot(n), all, Num(size-2), Num(CondLess)).orElse(d.leave)
+	// Lines are "ID:CONTROLLERS:PATH", and a path may hold anything but a newline.
+	upTo := func(stop uint64) {
+		d.look(Copy, Num(0), Slot(at), Num(stop), Num(size)).to(n)
+		d.op(Alu, Slot(at), Num(0), all, Num(0), Slot(n)).to(at)
+	}
 	d.set(at, Ref(text))
 	loop := d.here()
 	d.op(Load, Slot(at), Num(1)).to(c)
 	d.ifEqual(Slot(c), ^uint64(0), Num(0), d.leave)
-	d.op(Compare, Slot(at), d.str(needle), Num(uint64(len(needle)))).then(found).orElse(Following)
+	upTo(':')
+	d.op(Compare, Slot(at), d.str(mine), Num(uint64(len(mine)))).then(found).orElse(Following)
+	upTo('\n')
 	d.advance(at, 1)
 	d.jump(loop)
 	d.mark(found)
-	d.advance(at, uint64(len(needle)))
+	d.advance(at, uint64(len(mine)))
 	// A path that leads out of the cgroup namespace is no place here.
 	d.op(Compare, Slot(at), d.str("/.."), Num(3)).then(d.leave).orElse(Following)
 	d.look(Copy, RefAt(dir, len(h.Mount)), Slot(at), Num('\n'), Num(size-1)).to(n)

@@ -91,16 +91,28 @@ func (d *decider) readEnvironment(cwdLen, home Var) {
 	d.ifEqual(Slot(home), ^uint64(0), Num(0), d.leave)
 	d.op(Load, Slot(home), Num(1)).to(c)
 	d.equal(Slot(c), ^uint64(0), Num('/'))
-	// With ".." the name and the directory may be two things.
+	// With ".." the name and the directory may be two things, and what is compared
+	// by name has one name.
 	d.set(at, Slot(home))
 	clean := d.label()
 	next := d.here()
 	d.op(Load, Slot(at), Num(1)).to(c)
 	d.ifEqual(Slot(c), ^uint64(0), Num(0), clean)
-	d.op(Compare, Slot(at), d.str("/.."), Num(3)).then(d.leave).orElse(Following)
+	for _, s := range [...]string{"//", "/."} {
+		d.op(Compare, Slot(at), d.str(s), Num(2)).then(d.leave).orElse(Following)
+	}
 	d.advance(at, 1)
 	d.jump(next)
 	d.mark(clean)
+	// By name the directory holds the home too, if a link leads out on the way.
+	apart := d.label()
+	d.op(Alu, Slot(cwdLen), Num(0), Num(^uint64(0)), Num(0), Int(-1)).to(c)
+	d.op(Compare, Slot(home), Ref(d.cwd), Slot(c)).orElse(apart)
+	d.op(Alu, Slot(home), Num(0), Num(^uint64(0)), Num(0), Slot(c)).to(at)
+	d.op(Load, Slot(at), Num(1)).to(c)
+	d.ifEqual(Slot(c), ^uint64(0), Num('/'), d.leave)
+	d.ifEqual(Slot(c), ^uint64(0), Num(0), d.leave)
+	d.mark(apart)
 }
 
 // holdsNot leaves where the working directory is the home or holds it: it goes up

@@ -9,8 +9,49 @@ import (
 // decider makes the operations that decide. A failed one leaves.
 type decider struct {
 	*builder
-	leave Label
-	file  Var // the one descriptor that is open meanwhile; -1: none
+	leave  Label
+	file   Var // the one descriptor that is open meanwhile; -1: none
+	exe    Var // and cloche itself, once it is open; -1
+	behind Var // 1 as long as the program is in this process; 0 in the sealed memory file
+}
+
+// programBehind finds out where the image runs: advice about memory that is not
+// mapped is an error.
+func (d *decider) programBehind(entry uint64) {
+	alone, on := d.label(), d.label()
+	page := entry &^ 0xffff // a page of any size that the program begins in
+	d.set(d.behind, Num(1))
+	d.op(SysMadvise, named(hexText(page), page), Num(1), named("MADV_NORMAL", unix.MADV_NORMAL)).on(int(unix.ENOMEM), alone).orElse(d.leave).then(on)
+	d.mark(alone)
+	d.set(d.behind, Num(0))
+	d.set(VarOnFatal, Target(d.asked))
+	d.op(SysFcntl, Num(PreludeExeFD), named("F_SETFD", unix.F_SETFD), named("FD_CLOEXEC", unix.FD_CLOEXEC))
+	d.mark(on)
+}
+
+// executeSealed puts the image into a memory file that nobody can write to any more,
+// and executes that; the program's own file stays open for what comes to be explained.
+func (d *decider) executeSealed() {
+	n := d.tmp("n")
+	old, made := d.label(), d.label()
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	create := func(flags uint64, text string) opRef {
+		return d.look(SysMemfdCreate, d.str("cloche"), named(text, flags)).to(d.file)
+	}
+	d.mustFail(int(unix.EBADF), SysFcntl, Num(PreludeExeFD), named("F_GETFD", unix.F_GETFD))
+	d.look(SysOpenat, atFDCWD, d.str("/proc/self/exe"), Flags(cRdonly, cCloexec), Num(0)).to(d.file)
+	d.look(SysDup3, Slot(d.file), Num(PreludeExeFD), Num(0)).to(d.exe)
+	d.close()
+	// Linux 6.3 wants to be told that it will be executed; older kernels do not know the flag.
+	create(flags|unix.MFD_EXEC, "MFD_CLOEXEC|MFD_ALLOW_SEALING|MFD_EXEC").on(int(unix.EINVAL), old).then(made)
+	d.mark(old)
+	create(flags, "MFD_CLOEXEC|MFD_ALLOW_SEALING")
+	d.mark(made)
+	d.look(SysWrite, Slot(d.file), RegionArg(ImageAddress), RegionArg(ImageLength)).to(n)
+	d.equal(Slot(n), ^uint64(0), RegionArg(ImageLength))
+	d.look(SysFcntl, Slot(d.file), named("F_ADD_SEALS", unix.F_ADD_SEALS), named("F_SEAL_SEAL|F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_WRITE",
+		unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE))
+	d.look(SysExecveat, Slot(d.file), d.str(""), Slot(d.whole), Slot(d.wholeEnv), Flags(cEmptyPath)).then(d.leave)
 }
 
 // look is a call that must succeed.
@@ -60,10 +101,15 @@ func (d *decider) plainRun(command Var) {
 	d.mark(named)
 }
 
-// plainCaller: ids that are the caller's own, standard streams that are open, and
-// no terminal on stdin, which would need somebody who stays beside the command.
+// plainCaller: ids that are the caller's own, standard streams that are open, no
+// terminal on stdin, which would need somebody who stays beside the command, and no
+// blocked signal, some of which the Go runtime unblocks.
 func (d *decider) plainCaller() {
 	n := d.tmp("n")
+	mask := buffer("mask", 8)
+	d.look(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), null, Ref(mask), Num(8))
+	d.op(Load, Ref(mask), Num(8)).to(n)
+	d.equal(Slot(n), ^uint64(0), Num(0))
 	d.op(SysGetuid).to(d.uid)
 	d.op(SysGeteuid).to(n)
 	d.equal(Slot(n), ^uint64(0), Slot(d.uid))

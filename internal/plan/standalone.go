@@ -31,7 +31,7 @@ type InPlace struct {
 	Remove   []string // cgroup directories, removed at the end
 
 	// Prelude: the image begins in the place of the program, which has not found out
-	// any of the above; ArgvSkip, ExeFD, Env and Remove mean nothing then.
+	// any of this; ArgvSkip, Env and Remove mean nothing then.
 	Prelude *Prelude
 }
 

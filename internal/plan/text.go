@@ -26,7 +26,7 @@ func (a Arg) text(vars []string) string {
 	case argMode:
 		return "0" + strconv.FormatUint(a.value, 8)
 	case argRegion:
-		return [...]string{"setup_ro", "setup_ro_size", "setup_rw", "setup_rw_size"}[a.value]
+		return [...]string{"setup_ro", "setup_ro_size", "setup_rw", "setup_rw_size", "image", "image_size"}[a.value]
 	}
 	if a.name != "" {
 		return a.name

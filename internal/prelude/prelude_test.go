@@ -17,6 +17,7 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/needs"
+	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
 // inside tells all that a command can see of its sandbox.
@@ -45,7 +46,7 @@ type fixture struct {
 // that a policy may show.
 func programs(t *testing.T) *fixture {
 	t.Helper()
-	needs.Programs(t, "go")
+	needs.Programs(t, "go", "python3")
 	home, err := os.UserHomeDir()
 	if err != nil {
 		needs.Skip(t, err.Error())
@@ -132,10 +133,12 @@ func TestSame(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(work, filepath.Join(f.dir, "link")); err != nil {
-		t.Fatal(err)
+	for name, to := range map[string]string{"link": work, "work/of mine/link": home} {
+		if err := os.Symlink(to, filepath.Join(f.dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for name, text := range map[string]string{"work/of mine/script": "#!/no/such/interpreter\n", "work/of mine/file": "x\n", "bin/tool": "#!/bin/sh\necho tool\n"} {
+	for name, text := range map[string]string{"work/of mine/script": "#!/no/such/interpreter\n", "work/of mine/file": "x\n", "bin/tool": "#!/bin/sh\necho tool\n", "self": "#!/proc/self/exe version\n"} {
 		mode := os.FileMode(0o755)
 		if strings.HasSuffix(name, "file") {
 			mode = 0o644
@@ -212,7 +215,29 @@ func TestSame(t *testing.T) {
 			s.args = sh(`d=$(mktemp -d -p /dev/shm); cd $d; rmdir $d; exec "$0" run -- pwd`)
 			s.raw = throughShell
 		},
-		"many arguments": func(s *start) { s.args = append(sh(`echo $#`), strings.Split(strings.Repeat("x ", 20000), " ")...) },
+		"blocked signals": func(s *start) {
+			s.args = sh(`python3 -c 'import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGCHLD, signal.SIGPROF])
+os.execv(sys.argv[1], sys.argv[1:])' "$0" run -- grep -E "^Sig(Ign|Blk|Cgt)" /proc/self/status`)
+			s.raw = throughShell
+		},
+		"all signals ignored": func(s *start) {
+			s.args = sh(`python3 -c 'import os, signal, sys
+for s in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}: signal.signal(s, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])' "$0" run -- grep -E "^Sig(Ign|Blk|Cgt)" /proc/self/status`)
+			s.raw = throughShell
+		},
+		"the order of variables": func(s *start) {
+			s.env = append(s.env[:5:5], "TZ=UTC", "LC_TIME=C", "LC_ALL=C", "LANGUAGE=en", "COLUMNS=")
+			s.args = []string{"run", "env"}
+		},
+		"home by a link": func(s *start) {
+			s.env[1] = "HOME=" + work + "/link/src"
+			s.args = sh("pwd")
+		},
+		// CVE-2019-5736: what is executed then is the set-up's own file.
+		"a script for /proc/self/exe": func(s *start) { s.cwd, s.env[1], s.args = f.dir, "HOME=/", []string{"run", "./self"} },
+		"many arguments":              func(s *start) { s.args = append(sh(`echo $#`), strings.Split(strings.Repeat("x ", 20000), " ")...) },
 	}
 	for who, uid := range ids() {
 		for name, change := range cases {
@@ -252,10 +277,10 @@ func TestTaken(t *testing.T) {
 	for who, uid := range ids() {
 		for name, test := range map[string]struct {
 			args []string
-			want string // what the process executes while the command runs
+			want string // what the launcher has as a prelude's descriptor
 		}{
 			"plain":  {[]string{"run", "--", "sleep", "30"}, f.fused},
-			"a flag": {[]string{"run", "--hostname", "x", "--", "sleep", "30"}, "/memfd:cloche (deleted)"},
+			"a flag": {[]string{"run", "--hostname", "x", "--", "sleep", "30"}, ""},
 		} {
 			t.Run(who+"/"+name, func(t *testing.T) {
 				cmd := exec.Command(f.fused, test.args...)
@@ -270,10 +295,11 @@ func TestTaken(t *testing.T) {
 					cmd.Process.Signal(syscall.SIGTERM)
 					cmd.Wait()
 				}()
-				got := ""
+				got, exe := "", ""
 				for range 200 {
 					if pid1 := childOf(cmd.Process.Pid); pid1 != "" {
-						got, _ = os.Readlink("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/exe")
+						exe, _ = os.Readlink("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/exe")
+						got, _ = os.Readlink("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/fd/" + strconv.Itoa(plan.PreludeExeFD))
 						if got == test.want && childOf(atoi(pid1)) != "" {
 							break
 						}
@@ -281,7 +307,10 @@ func TestTaken(t *testing.T) {
 					time.Sleep(10 * time.Millisecond)
 				}
 				if got != test.want {
-					t.Errorf("the launcher is %q, want %q", got, test.want)
+					t.Errorf("the launcher has %q, want %q", got, test.want)
+				}
+				if exe != "/memfd:cloche (deleted)" {
+					t.Errorf("the launcher executes %s, which is no sealed memory file", exe)
 				}
 			})
 		}

@@ -2,9 +2,12 @@ package supervise
 
 import (
 	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/host"
@@ -31,7 +34,7 @@ func PlanPrelude(x launcher.Executable) (*plan.Plan, error) {
 	plan.PreludeFacts(&facts)
 	statPaths(&facts, p)
 	facts.CapEff = 0 // whoever runs it may have fewer privileges than its maker
-	pre := &plan.Prelude{Entry: x.Entry, Start: x.Start, End: x.End}
+	pre := &plan.Prelude{Entry: x.Entry}
 	if p.Limits.Pids > 0 {
 		if pre.Hierarchy, err = countingHierarchy(); err != nil {
 			return nil, err
@@ -44,7 +47,7 @@ func PlanPrelude(x launcher.Executable) (*plan.Plan, error) {
 	return plan.Compile(plan.Input{
 		Policy: p, Facts: facts, StatusFD: plan.PreludeStatusFD, ControlFD: -1, CgroupFD: -1,
 		Filter: f.prog, FilterFlags: f.flags, InitFilter: seccomp.InitProgram(facts.GOARCH),
-		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, Prelude: pre}},
+		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: pre}},
 	})
 }
 
@@ -54,6 +57,10 @@ func countingHierarchy() (found plan.Hierarchy, err error) {
 	if err != nil {
 		return found, err
 	}
+	var ns unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/cgroup", &ns); err != nil {
+		return found, fmt.Errorf("prelude: /proc/self/ns/cgroup: %w", err)
+	}
 	for i := range layout.Hierarchies {
 		h := &layout.Hierarchies[i]
 		if h.Own == "" || h.Own != path.Join(h.Mount, h.Path) {
@@ -61,9 +68,9 @@ func countingHierarchy() (found plan.Hierarchy, err error) {
 		}
 		switch {
 		case h.Version == 1 && slices.Contains(h.Controllers, "pids"):
-			return plan.Hierarchy{Version: 1, Mount: h.Mount, Controllers: strings.Join(h.Controllers, ",")}, nil
+			return plan.Hierarchy{Version: 1, Mount: h.Mount, Controllers: strings.Join(h.Controllers, ","), Namespace: ns.Ino}, nil
 		case h.Version == 2:
-			found = plan.Hierarchy{Version: 2, Mount: h.Mount} // unless there is a v1
+			found = plan.Hierarchy{Version: 2, Mount: h.Mount, Namespace: ns.Ino} // unless there is a v1
 		}
 	}
 	if found.Version == 0 {
