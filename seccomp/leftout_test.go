@@ -155,3 +155,37 @@ func TestDeniesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestMayPass: what MayPass says never passes is not reachable, under any rules.
+func TestMayPass(t *testing.T) {
+	never := 0
+	for seed := range uint64(300) {
+		g := newIntricate(7, seed)
+		p := g.profile()
+		prog, err := Compile(p, g.archs...)
+		if err != nil {
+			continue // too long
+		}
+		for _, a := range g.archs {
+			reachable, err := Reachable(prog, a)
+			if err != nil {
+				continue // too intricate
+			}
+			open := map[string]bool{}
+			for _, w := range reachable {
+				open[w.Call] = true
+				if !p.MayPass(a, w.Call) {
+					t.Fatalf("seed %d: %s: %s is reachable by %+v, and MayPass says never\n%+v", seed, a, w.Call, w.Data, p)
+				}
+			}
+			for _, call := range a.Calls() {
+				if !open[call] && !p.MayPass(a, call) {
+					never++
+				}
+			}
+		}
+	}
+	if never == 0 {
+		t.Error("it never says never")
+	}
+}
