@@ -44,8 +44,8 @@ func TestAuditDenies(t *testing.T) {
 		call, action, group string
 		count               int
 	}{
-		{"socket(0x26, ", "EAFNOSUPPORT", "@network", 3},
-		{"unshare(0x10000000)", "EPERM", "", 1},
+		{"socket(AF_ALG, ", "EAFNOSUPPORT", "@network", 3},
+		{"unshare(CLONE_NEWUSER)", "EPERM", "", 1},
 		{"mount(", "EPERM", "", 1},
 	} {
 		found := false

@@ -51,7 +51,7 @@ type Result struct {
 // Denied is a kind of system call that the filter denied or logged: a call, and what
 // the filter's rules look at of its arguments.
 type Denied struct {
-	Call    string `json:"call"`            // with the arguments up to the last that a rule looks at, as numbers
+	Call    string `json:"call"`            // with the arguments up to the last that a rule looks at, by their constants where they have some
 	Action  string `json:"action"`          // the filter's answer: an errno's name, kill-process, kill-thread, trap or log
 	Group   string `json:"group,omitempty"` // of the rule that decided; "": no rule holds for the call
 	Reason  string `json:"reason"`          // why the filter says so

@@ -21,6 +21,7 @@ const (
 	Build  = verbBuild
 	Can    = verbCan
 	Attack = verbAttack
+	Learn  = verbLearn
 )
 
 // Invocation is the command line of such a verb.

@@ -23,8 +23,9 @@ const (
 	verbBuild
 	verbCan
 	verbAttack
+	verbLearn
 
-	verbAll = verbRun | verbPlan | verbBuild | verbCan | verbAttack
+	verbAll = verbRun | verbPlan | verbBuild | verbCan | verbAttack | verbLearn
 )
 
 // options is data, like policy.Flags: both parsers read it.
@@ -35,7 +36,8 @@ var options = [...]option{
 	{name: "result", value: "FILE", usage: "write what happened to this file, as JSON", file: true, verbs: verbRun, set: func(i *invocation, v string) { i.result = v }},
 	{name: "name", value: "NAME", usage: "name of the sandbox, part of its cgroup's name", verbs: verbRun, set: func(i *invocation, v string) { i.name = v }},
 	{name: "audit", usage: "report each kind of system call that the filter denies", verbs: verbRun | verbPlan, set: func(i *invocation, v string) { i.audit = v != "false" }},
-	{name: "output", short: "o", value: "FILE", usage: "write the executable to this file", file: true, verbs: verbBuild, set: func(i *invocation, v string) { i.output = v }},
+	{name: "output", short: "o", value: "FILE", usage: "write the executable, or the learned policy, to this file", file: true, verbs: verbBuild | verbLearn, set: func(i *invocation, v string) { i.output = v }},
+	{name: "append", usage: "add what this run needs to the policy in the file", verbs: verbLearn, set: func(i *invocation, v string) { i.more = v != "false" }},
 	{name: "image", value: "FILE", usage: "show what an executable made by cloche build will do", file: true, verbs: verbPlan, set: func(i *invocation, v string) { i.image = v }},
 	{name: "json", usage: "print JSON", verbs: verbPlan | verbCan | verbAttack, set: func(i *invocation, v string) { i.json = v != "false" }},
 }
@@ -45,7 +47,7 @@ type invocation struct {
 	profile, policyFile string
 	stdin, result, name string
 	output, image       string
-	json, audit         bool
+	json, audit, more   bool
 
 	given    []given // of the options above, to notice one that is given twice in vain
 	settings []setting

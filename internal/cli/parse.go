@@ -117,6 +117,8 @@ func verbName(v verb) string {
 		return "can"
 	case verbAttack:
 		return "attack"
+	case verbLearn:
+		return "learn"
 	}
 	return "run"
 }

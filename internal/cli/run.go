@@ -170,7 +170,7 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 		complain(message)
 	}
 	r := cmd.Result()
-	reportDenied(r)
+	reportDenied(a.inv, a.policy, r)
 	if r == nil || r.Reason == sandbox.Setup || r.Reason == sandbox.Signaled && code == exitCannotExec {
 		return a.result.write(failedResult(code), message, code), nil
 	}

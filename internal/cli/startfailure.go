@@ -79,5 +79,9 @@ func hintAfterExit(p *policy.Policy, inv *invocation, code int) string {
 		// It may be the word of env(1) or of a shell, too, about another command.
 		return s.hiddenInWords(inv.args)
 	}
-	return failedToWrite(v, inv.args, caller)
+	hint := failedToWrite(v, inv.args, caller)
+	if hint == "" && p.SeccompProfile != nil && !inv.audit {
+		hint = "if it said \"Operation not permitted\": the policy allows the system calls that it lists, and --audit tells which one was refused"
+	}
+	return hint
 }

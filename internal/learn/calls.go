@@ -100,9 +100,21 @@ func (c *Calls) Groups() []seccomp.Group {
 			Name:   fmt.Sprintf("learned-%d", i+1),
 			Reason: fmt.Sprintf("made by %s, times: %d", key, counts[key]),
 		}
+		plain := seccomp.Rule{Action: seccomp.Allow} // the calls whose arguments do not matter, in one rule
+		var rules []seccomp.Rule
 		for _, name := range byPrograms[key] {
-			g.Rules = append(g.Rules, c.seen[name].rules(name)...)
+			for _, r := range c.seen[name].rules(name) {
+				if len(r.Args) == 0 {
+					plain.Syscalls = append(plain.Syscalls, name)
+				} else {
+					rules = append(rules, r)
+				}
+			}
 		}
+		if len(plain.Syscalls) > 0 {
+			g.Rules = append(g.Rules, plain)
+		}
+		g.Rules = append(g.Rules, rules...)
 		groups = append(groups, g)
 	}
 	return groups

@@ -21,7 +21,7 @@ func Core() seccomp.Group {
 		Name:   "core",
 		Reason: "every process needs these, or makes them by chance: its start and end, signals, locks, memory that is not executable",
 		Rules: []seccomp.Rule{
-			allow(nil, "execve", "exit", "exit_group", "write"),
+			allow(nil, "execve", "exit", "exit_group", "read", "write", "close"),
 			allow(nil, "rt_sigreturn", "restart_syscall", "rt_sigprocmask"),
 			allow(nil, "futex", "sched_yield", "clock_gettime", "getrandom"),
 			allow(nil, "brk", "munmap", "mremap"),

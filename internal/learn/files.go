@@ -19,6 +19,7 @@ const (
 	Write                      // what is there was changed
 	Make                       // the name was made, removed or changed, so that its directory was
 	Execute                    // it was executed
+	Passed                     // a directory was there, was entered or looked at, and not listed
 )
 
 // manyFiles is how many entries of one directory become the directory.
@@ -80,10 +81,15 @@ func (f *Files) Paths(base, during *policy.Policy, home string) Paths {
 	var p Paths
 	want := map[string]policy.MountKind{}
 	why := map[string][]string{}
+	var passed []string
 	for _, name := range slices.Sorted(maps.Keys(f.seen)) {
 		k := f.seen[name]
-		if k.access == Looked {
+		switch k.access &^ Passed {
+		case Looked:
 			p.Missing = append(p.Missing, name)
+			continue
+		case 0:
+			passed = append(passed, name)
 			continue
 		}
 		if k.access&(Read|Execute) != 0 && secret(name, home) {
@@ -105,6 +111,7 @@ func (f *Files) Paths(base, during *policy.Policy, home string) Paths {
 		}
 		switch {
 		case shown(base, at, kind):
+		case at == "/" && kind == policy.Read: // which is always there, with what is shown
 		case wide(at, home):
 			p.Wide = append(p.Wide, at)
 		default:
@@ -116,6 +123,13 @@ func (f *Files) Paths(base, during *policy.Policy, home string) Paths {
 	}
 	p.Wide = slices.Compact(p.Wide)
 	collapse(want, why, home)
+	for _, name := range passed {
+		if shown(base, name, policy.Read) || wide(name, home) || below(want, base, name) {
+			continue // it is there, as what is in it is
+		}
+		want[name] = policy.Read
+		why[name] = slices.Sorted(maps.Keys(f.seen[name].programs))
+	}
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if above(want, name) {
 			continue
@@ -158,6 +172,16 @@ func collapse(want map[string]policy.MountKind, why map[string][]string, home st
 			}
 		}
 	}
+}
+
+// below reports whether something in a directory is shown, so that it exists.
+func below(want map[string]policy.MountKind, base *policy.Policy, dir string) bool {
+	for name := range want {
+		if strings.HasPrefix(name, dir+"/") {
+			return true
+		}
+	}
+	return slices.ContainsFunc(base.Mounts, func(m policy.Mount) bool { return strings.HasPrefix(m.Path, dir+"/") })
 }
 
 // above reports whether a directory above a path gives all that it needs.

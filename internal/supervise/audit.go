@@ -19,7 +19,7 @@ import (
 
 // Denied is a kind of call that the policy's filter denied or logged.
 type Denied struct {
-	Call    string // with the arguments that a rule looks at, as numbers
+	Call    string // with the arguments that a rule looks at, by their constants where they have some
 	Action  string // what the filter answers
 	Group   string // of the rule that decided; "": none did
 	Reason  string
@@ -62,6 +62,15 @@ func newAudit(p *policy.Policy, facts *host.Facts) (*Audit, error) {
 		return nil, &plan.Error{Setting: "--audit", Why: "the policy has no filter of which denials could be reported", Fix: "use --seccomp default, build or strict"}
 	}
 	a := &Audit{profile: profile, archs: archs, looked: map[string][6]uint64{}, index: map[kind]int{}, killed: map[int]bool{}}
+	a.look(profile)
+	if known, ok := seccomp.Builtin("default"); ok {
+		a.look(known) // what it tells apart is of use also where no rule of the profile does
+	}
+	return a, nil
+}
+
+// look takes in which arguments a profile's rules look at.
+func (a *Audit) look(profile seccomp.Profile) {
 	for _, g := range profile.Groups {
 		for _, r := range g.Rules {
 			for _, name := range r.Syscalls {
@@ -75,7 +84,6 @@ func newAudit(p *policy.Policy, facts *host.Facts) (*Audit, error) {
 			}
 		}
 	}
-	return a, nil
 }
 
 // handle records a call and answers it with what the filter says. The registers
@@ -164,7 +172,11 @@ func (a *Audit) text(name string, k kind) string {
 		for len(args) < i {
 			args = append(args, "0x0")
 		}
-		args = append(args, fmt.Sprintf("%#x", k.args[i]))
+		word := seccomp.ConstantName(name, i, k.args[i])
+		if word == "" {
+			word = fmt.Sprintf("%#x", k.args[i])
+		}
+		args = append(args, word)
 	}
 	return name + "(" + strings.Join(args, ", ") + ")"
 }

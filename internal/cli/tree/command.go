@@ -75,7 +75,7 @@ func tree() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagError(cmd, err)
 	})
-	root.AddCommand(runCommand(), planCommand(), buildCommand(), canCommand(), attackCommand(), profilesCommand(), seccompCommand(), doctorCommand(), versionCommand(), manCommand())
+	root.AddCommand(runCommand(), planCommand(), buildCommand(), canCommand(), learnCommand(), attackCommand(), profilesCommand(), seccompCommand(), doctorCommand(), versionCommand(), manCommand())
 	return root
 }
 
@@ -107,6 +107,8 @@ func verbOf(cmd *cobra.Command) cli.Verb {
 		return cli.Can
 	case "attack":
 		return cli.Attack
+	case "learn":
+		return cli.Learn
 	}
 	return 0
 }

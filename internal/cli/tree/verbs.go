@@ -64,6 +64,20 @@ func canCommand() *cobra.Command {
 	return c
 }
 
+func learnCommand() *cobra.Command {
+	return policyVerb(cli.Learn, &cobra.Command{
+		Use:   "learn [flags] -o FILE -- CMD [ARGS…]",
+		Short: "watch a command and write the narrowest policy that lets it do the same",
+		Long: "Runs a command, notes its system calls, the files that it uses and the addresses that it tries,\n" +
+			"and writes a policy: the profile or policy to start from, with what of that was missing, and a filter\n" +
+			"of the calls that were seen, with the values of arguments that decide what they do. With --append\n" +
+			"several runs add up. It watches and holds nothing back: the command reads what you can read, writes\n" +
+			"the working directory and what --write names, and uses your network. Do not learn from programs\n" +
+			"that you do not trust. The exit status is the command's.",
+		Example: "  cloche learn -o policy.toml -- ./report data.csv\n  cloche learn -o policy.toml --append -- ./report --html data.csv\n  cloche run --policy policy.toml --audit -- ./report data.csv",
+	}, learnPolicy)
+}
+
 func attackCommand() *cobra.Command {
 	c := policyVerb(cli.Attack, &cobra.Command{
 		Use:   "attack [flags] [ATTACK|GROUP]…",
