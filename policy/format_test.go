@@ -103,6 +103,8 @@ func FuzzParse(f *testing.F) {
 	for _, m := range mistakes {
 		f.Add(m)
 	}
+	f.Add(allowPtrace + "[[seccomp.group]]\nname = 'b'\nrule = [{ action = 'errno 0', calls = ['clone(!& CLONE_NEWUSER)', '5'] }]")
+	f.Add("[seccomp]\ndefault = 'trace 3'\nbad-arch = 'kill-thread'\nflags = ['log', 'tsync']\nuse = ['@io', '@debug']\n[[seccomp.group]]\nname = 'a\\nb'\nwhy = ''")
 	for _, name := range Builtins() {
 		text, _ := BuiltinFile(name)
 		f.Add(text)
