@@ -108,14 +108,7 @@ func forLibseccomp(p Profile, tree bool) *libseccomp.Filter {
 				}
 				out := libseccomp.Rule{Action: uint32(rule.Action), NR: nr}
 				for _, a := range rule.Args {
-					arg := libseccomp.Arg{Index: a.Index, Op: int(a.Op), A: a.Value}
-					switch {
-					case a.Low32:
-						arg.Op, arg.A, arg.B = int(MaskedEqual), 0xffffffff, a.Value
-					case a.Op == MaskedEqual:
-						arg.A, arg.B = a.Mask, a.Value
-					}
-					out.Args = append(out.Args, arg)
+					out.Compare(a.Index, int(a.Op), a.Value, a.Mask, a.Low32)
 				}
 				f.Rules = append(f.Rules, out)
 			}

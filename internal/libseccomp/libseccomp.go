@@ -43,6 +43,25 @@ type Arg struct {
 	A, B      uint64
 }
 
+// maskedEqual is Op's last value.
+const maskedEqual = 6
+
+// Compare adds a condition as package seccomp has it. Of 32 bits only equality can be
+// told to libseccomp, by a mask: ok is false for other comparisons of them.
+func (r *Rule) Compare(index, op int, value, mask uint64, low32 bool) (ok bool) {
+	a := Arg{Index: index, Op: op, A: value}
+	switch {
+	case op == maskedEqual:
+		a.A, a.B = mask, value
+	case low32 && op == 0:
+		a.Op, a.A, a.B = maskedEqual, 0xffffffff, value
+	case low32:
+		return false
+	}
+	r.Args = append(r.Args, a)
+	return true
+}
+
 // Compiler is the C program.
 type Compiler struct {
 	cmd *exec.Cmd
