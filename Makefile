@@ -26,6 +26,7 @@ lint:
 
 bench: build
 	$(GO) run ./bench
+	$(GO) run ./bench/seccomp
 
 packages:
 	@sh scripts/packages.sh

@@ -10,7 +10,7 @@ import (
 // layers are the packages from the bottom to the top, docs/design.md section 4. A
 // package may import those of the layers below its own.
 var layers = [][]string{
-	{"seccomp", "internal/document", "internal/host", "internal/needs"},
+	{"seccomp", "internal/document", "internal/host", "internal/needs", "internal/libseccomp"},
 	{"seccomp/profile"},
 	{"policy"},
 	{"policy/internal/genbuiltin", "seccomp/internal/genfilters", "seccomp/internal/gentables", "seccomp/profile/internal/gendocker"},
@@ -33,6 +33,7 @@ var users = []string{"bench", "internal/checks"}
 // of use without a plan, and plan and launcher decide without looking.
 var leaves = map[string][]string{
 	"internal/needs":          {},
+	"internal/libseccomp":     {},
 	"internal/document":       {},
 	"policy":                  {"internal/document", "seccomp", "seccomp/profile"},
 	"seccomp":                 {},
