@@ -180,7 +180,7 @@ func compileTime(p seccomp.Profile) time.Duration {
 }
 
 // goals prints what was wanted and what is.
-type goals struct{ missed, begun bool }
+type goals struct{ missed bool }
 
 func (g *goals) at(what string, is, most float64) {
 	verdict := "met"
