@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/sandbox"
+	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
 // tries makes calls that the default profile denies, and prints what came of them.
@@ -88,5 +89,36 @@ func TestAuditWithNotify(t *testing.T) {
 	c.Audit, c.Notify = true, &sandbox.Notify{}
 	if err := c.Run(); err == nil || !strings.Contains(err.Error(), "one listener") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestAuditLogAndTrap: what a filter only logs goes on and is reported, and a trap
+// is reported and arrives as SIGSYS. Neither takes a look at the kernel's log.
+func TestAuditLogAndTrap(t *testing.T) {
+	needs.Programs(t, "python3")
+	p := defaults(t)
+	rule := func(action seccomp.Action, call string) seccomp.Group {
+		return seccomp.Group{Name: "@" + call, Reason: "a test", Rules: []seccomp.Rule{{Syscalls: []string{call}, Action: action}}}
+	}
+	p.SeccompGroups = []seccomp.Group{rule(seccomp.Log, "getpgid"), rule(seccomp.Trap, "getpriority")}
+	c := command(t, p, "python3", "-c", `
+import os, signal
+signal.signal(signal.SIGSYS, lambda *_: print("SIGSYS", flush=True))
+print(os.getpgid(0) >= 0, flush=True)
+try: os.getpriority(os.PRIO_PROCESS, 0)
+except OSError: pass
+for _ in range(3): len("")  # where Python runs its handlers
+`)
+	c.Audit = true
+	out, err := c.CombinedOutput()
+	if err != nil || string(out) != "True\nSIGSYS\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	got := map[string]string{}
+	for _, d := range c.Result().Denied {
+		got[d.Group] = d.Action
+	}
+	if got["@getpgid"] != "log" || got["@getpriority"] != "trap" {
+		t.Errorf("reported: %+v", c.Result().Denied)
 	}
 }
