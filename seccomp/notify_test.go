@@ -22,6 +22,12 @@ import (
 // named calls; the thread ends with f. It returns the filter's listener.
 func onThread(t *testing.T, calls []string, f func()) *seccomp.Listener {
 	t.Helper()
+	return onThreadWith(t, 0, calls, f)
+}
+
+// onThreadWith is onThread with flags for loading the filter.
+func onThreadWith(t *testing.T, flags uint, calls []string, f func()) *seccomp.Listener {
+	t.Helper()
 	arch, ok := seccomp.ArchByName(runtime.GOARCH)
 	if !ok {
 		t.Skip("no table of this architecture")
@@ -44,7 +50,7 @@ func onThread(t *testing.T, calls []string, f func()) *seccomp.Listener {
 		err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		var l *seccomp.Listener
 		if err == nil {
-			l, err = seccomp.LoadListener(prog, 0)
+			l, err = seccomp.LoadListener(prog, flags)
 		}
 		made <- loaded{l, err}
 		if err == nil {
