@@ -33,10 +33,16 @@ var loopbackService = Attack{
 	},
 }
 
-// serve tells the secret to whoever connects, until the attempt is over. (Package net
+// serve tells the secret to whoever connects.
+func (o *Outside) serve(domain int, at unix.Sockaddr) error {
+	secret := []byte(o.Secret)
+	return o.listen(domain, at, func(fd int) { _, _ = unix.Write(fd, secret) })
+}
+
+// listen answers whoever connects, until the attempt is over. (Package net
 // would bring a C library in where there is a compiler, and with it threads whose
 // capabilities the victim can't drop.)
-func (o *Outside) serve(domain int, at unix.Sockaddr) error {
+func (o *Outside) listen(domain int, at unix.Sockaddr, answer func(fd int)) error {
 	l, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
@@ -56,7 +62,6 @@ func (o *Outside) serve(domain int, at unix.Sockaddr) error {
 			o.TellInt("port", in.Port)
 		}
 	}
-	secret := []byte(o.Secret)
 	go func() {
 		defer close(done)
 		for {
@@ -66,7 +71,7 @@ func (o *Outside) serve(domain int, at unix.Sockaddr) error {
 			case err != nil:
 				return
 			default:
-				_, _ = unix.Write(c, secret)
+				answer(c)
 				unix.Close(c)
 			}
 		}

@@ -15,6 +15,10 @@ var corpus = [...]*Attack{
 	&memoryFileOutside,
 	&pidfdGetfd,
 	&pidOneMemory,
+	&pidOneExecutable,
+	&handedOverAbstract,
+	&handedOverPath,
+	&handedOverInherited,
 	&directoryHandedIn,
 	&rootOfProcess,
 	&fileOutside,
@@ -81,6 +85,10 @@ var corpus = [...]*Attack{
 	&abstractSocket,
 	&loopbackService,
 	&packetSocket,
+	&pidOneEnvironment,
+	&procKeys,
+	&procTimerList,
+	&kernelLog,
 	&rawSocket,
 }
 
