@@ -1,12 +1,14 @@
 package attack
 
+import "slices"
+
 // Groups are what attacks go through, in the order of the report.
 var Groups = []string{
 	"ptrace", "descriptors", "mounts", "namespaces", "credentials", "signals", "seccomp", "limits", "network", "knowledge",
 }
 
 // Corpus is every attack, by group.
-func Corpus() []*Attack { return corpus[:] }
+func Corpus() []*Attack { return slices.Concat(corpus[:], foreignNumbers) }
 
 var corpus = [...]*Attack{
 	&processVMRead,
@@ -86,6 +88,7 @@ var corpus = [...]*Attack{
 	&loopbackService,
 	&packetSocket,
 	&pidOneEnvironment,
+	&secretVariable,
 	&procKeys,
 	&procTimerList,
 	&kernelLog,
@@ -94,7 +97,7 @@ var corpus = [...]*Attack{
 
 // ByName finds an attack.
 func ByName(name string) (*Attack, bool) {
-	for _, a := range corpus {
+	for _, a := range Corpus() {
 		if a.Name == name {
 			return a, true
 		}

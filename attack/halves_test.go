@@ -81,7 +81,7 @@ func (a *Attack) half(t *testing.T, on *Layer) Outcome {
 	outcome, err := a.try(t.Context(), func(o *Outside) (Box, error) {
 		p, err := with(base, o, flags)
 		if err != nil || !planned {
-			return Sandboxed{p}, err
+			return Sandboxed{p, o.Env}, err
 		}
 		if len(o.Files) > 0 {
 			out = append(out, Descriptors) // an executable hands none in

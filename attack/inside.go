@@ -23,6 +23,7 @@ const Arg = "attack-part"
 const (
 	attackerRole = "attacker"
 	victimRole   = "victim"
+	i386Role     = "i386"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -33,6 +34,8 @@ func Main(args []string) int {
 	switch args[0] {
 	case victimRole:
 		return victim(args[1:])
+	case i386Role:
+		return i386()
 	case attackerRole:
 		if len(args) == 3 {
 			return attacker(args[1], args[2])

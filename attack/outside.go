@@ -16,6 +16,8 @@ type Outside struct {
 
 	// Files are given to the command as descriptors 3, 4, …
 	Files []*os.File
+	// Env is the caller's environment beyond the program's own, "NAME=value".
+	Env []string
 
 	told    map[string]string
 	victims []*Victim

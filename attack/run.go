@@ -89,12 +89,15 @@ func (b Bare) Run(ctx context.Context, argv []string, files []*os.File, stdout i
 }
 
 // Sandboxed is a sandbox under a policy.
-type Sandboxed struct{ Policy *policy.Policy }
+type Sandboxed struct {
+	Policy *policy.Policy
+	Env    []string // the caller's beyond the program's own
+}
 
 // Run runs the attacker.
 func (s Sandboxed) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
 	c := sandbox.Command(ctx, s.Policy, argv[0], argv[1:]...)
-	c.Stdout, c.ExtraFiles = stdout, files
+	c.Stdout, c.ExtraFiles, c.Env = stdout, files, append(os.Environ(), s.Env...)
 	var words bytes.Buffer
 	c.Stderr = &words
 	err := c.Run()
@@ -123,7 +126,7 @@ func (a *Attack) Under(ctx context.Context, p *policy.Policy) (Outcome, error) {
 // can be executed.
 func boxOf(p *policy.Policy, o *Outside, flags []string) (Box, error) {
 	q, err := with(p, o, flags)
-	return Sandboxed{q}, err
+	return Sandboxed{q, o.Env}, err
 }
 
 // with is a copy of p with flags, written without hyphens, and with this program's
@@ -252,6 +255,9 @@ func (a *Attack) judge(out *Outcome, o *Outside, stdout []byte, ended Ended, p *
 // layer is the one that a sign points to: the filter, if it refuses the deciding
 // call, else the first with that sign.
 func (a *Attack) layer(sign string, f *Failure, p *policy.Policy) string {
+	if sign == "SIGSYS" {
+		return Seccomp.Name // nothing else gives it
+	}
 	if p != nil && f != nil && f.Call != nil {
 		if by := filterRefuses(p, *f.Call, sign); by != "" {
 			return by
