@@ -13,6 +13,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Arg {
 		os.Exit(Main(os.Args[2:]))
 	}
+	if status, done := InOwnMounts(); done {
+		os.Exit(status)
+	}
 	code := m.Run()
 	if code == 0 && os.Geteuid() == 0 {
 		code = needs.OrdinaryUser()

@@ -21,6 +21,9 @@ func runAttacks(inv *cli.Invocation, words []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if status, done := attack.InOwnMounts(); done {
+		return cli.ExitStatus(status)
+	}
 	var outcomes []attack.Outcome
 	escaped := 0
 	for _, a := range chosen {
