@@ -70,20 +70,9 @@ var memoryFileOutside = Attack{
 // file open; the pidfd was handed in.
 var pidfdGetfd = Attack{
 	Name: "pidfd-getfd", Group: "ptrace", Reference: "pidfd_getfd(2)",
-	Tries: "take an open file out of a process outside",
-	Stops: []Stop{{Seccomp, "EPERM"}, {UserNamespace, "EPERM"}, {Landlock, "EPERM"}},
-	Outside: func(o *Outside) error {
-		v, err := o.Victim()
-		if err != nil {
-			return err
-		}
-		fd, err := unix.PidfdOpen(v.PID, 0)
-		if err != nil {
-			return err
-		}
-		o.Files = append(o.Files, os.NewFile(uintptr(fd), "pidfd"))
-		return nil
-	},
+	Tries:   "take an open file out of a process outside",
+	Stops:   []Stop{{Seccomp, "EPERM"}, {UserNamespace, "EPERM"}, {Landlock, "EPERM"}},
+	Outside: withPidfd,
 	Inside: func(in *Inside) error {
 		var last error
 		for n := uintptr(3); n < 20; n++ { // which number it has, nobody knows

@@ -40,20 +40,9 @@ var sigqueueOutside = Attack{
 // handed in, by mistake, with the other descriptors.
 var pidfdSignalOutside = Attack{
 	Name: "pidfd-send-signal-outside", Group: "signals", Reference: "pidfd_send_signal(2)",
-	Tries: "send SIGUSR1 through a pidfd of a process outside that was handed in",
-	Stops: []Stop{{PIDNamespace, "EINVAL"}, {Landlock, "EPERM"}},
-	Outside: func(o *Outside) error {
-		v, err := o.Victim()
-		if err != nil {
-			return err
-		}
-		fd, err := unix.PidfdOpen(v.PID, 0)
-		if err != nil {
-			return err
-		}
-		o.Files = append(o.Files, os.NewFile(uintptr(fd), "pidfd"))
-		return nil
-	},
+	Tries:   "send SIGUSR1 through a pidfd of a process outside that was handed in",
+	Stops:   []Stop{{PIDNamespace, "EINVAL"}, {Landlock, "EPERM"}},
+	Outside: withPidfd,
 	Inside: func(*Inside) error {
 		_, err := Call(unix.SYS_PIDFD_SEND_SIGNAL, 3, uintptr(unix.SIGUSR1), 0, 0)
 		return err
@@ -114,4 +103,18 @@ var mappedRootKill = Attack{
 func withVictim(o *Outside) error {
 	_, err := o.Victim()
 	return err
+}
+
+// withPidfd hands a pidfd of a victim in, as descriptor 3.
+func withPidfd(o *Outside) error {
+	v, err := o.Victim()
+	if err != nil {
+		return err
+	}
+	fd, err := unix.PidfdOpen(v.PID, 0)
+	if err != nil {
+		return err
+	}
+	o.Files = append(o.Files, os.NewFile(uintptr(fd), "pidfd"))
+	return nil
 }

@@ -70,7 +70,7 @@ func (t *traced) instructions(prog []unix.SockFilter) (all, judged float64, call
 			panic(err)
 		}
 		sum += n * c.count
-		if !cached(prog, c.data) {
+		if !seccomp.Cached(prog, seccomp.AMD64, c.data.NR) {
 			sumJudged += n * c.count
 			calls += c.count
 		}
@@ -82,50 +82,6 @@ func (t *traced) instructions(prog []unix.SockFilter) (all, judged float64, call
 func (t *traced) judged(prog []unix.SockFilter) float64 {
 	_, _, calls := t.instructions(prog)
 	return float64(calls) / float64(t.calls)
-}
-
-// cached reports whether the kernel answers a call without running the program: when
-// number and architecture alone allow it (Linux 5.11, seccomp_is_const_allow).
-func cached(prog []unix.SockFilter, d seccomp.Data) bool {
-	a := uint32(0)
-	for pc := 0; pc < len(prog); pc++ {
-		in := prog[pc]
-		jump := func(is bool) {
-			if is {
-				pc += int(in.Jt)
-			} else {
-				pc += int(in.Jf)
-			}
-		}
-		switch in.Code {
-		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
-			switch in.K {
-			case 0:
-				a = uint32(d.NR)
-			case 4:
-				a = d.Arch
-			default:
-				return false
-			}
-		case unix.BPF_RET | unix.BPF_K:
-			return in.K == unix.SECCOMP_RET_ALLOW
-		case unix.BPF_JMP | unix.BPF_JA:
-			pc += int(in.K)
-		case unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K:
-			jump(a == in.K)
-		case unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K:
-			jump(a >= in.K)
-		case unix.BPF_JMP | unix.BPF_JGT | unix.BPF_K:
-			jump(a > in.K)
-		case unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K:
-			jump(a&in.K != 0)
-		case unix.BPF_ALU | unix.BPF_AND | unix.BPF_K:
-			a &= in.K
-		default:
-			return false
-		}
-	}
-	return false
 }
 
 // keptArguments are those of calls that profiles judge by them.
