@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -111,10 +112,8 @@ func received(signals chan os.Signal) int {
 func victim(args []string) int {
 	// Like an ordinary user's process, also when root runs this: ptrace(2) protects
 	// what has more capabilities than the attacker.
-	none := [2]unix.CapUserData{}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&none)), 0); errno != 0 {
-		fmt.Fprintln(os.Stderr, "capset:", errno)
+	if err := withoutCapabilities(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	signals := make(chan os.Signal, 1000)
@@ -137,6 +136,31 @@ func victim(args []string) int {
 		}
 		fmt.Printf("%d %s\n", received(signals), secret)
 	}
+}
+
+// withoutCapabilities returns in a process none of whose threads has a capability.
+// Credentials are a thread's, and the runtime cannot set them for all threads of a program
+// that holds a C library (syscall.AllThreadsSyscall: ENOTSUP): one thread sets its own,
+// and executes the program once more, which leaves that thread's alone.
+func withoutCapabilities() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var has, none [2]unix.CapUserData
+	if err := unix.Capget(&header, &has[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	if has == none {
+		return nil
+	}
+	runtime.LockOSThread()
+	const noRoot = 1 // SECBIT_NOROOT: uid 0 gains nothing by execve(2)
+	_ = unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0)
+	if err := unix.Capset(&header, &none[0]); err != nil {
+		return os.NewSyscallError("capset", err)
+	}
+	if err := unix.Capget(&header, &has[0]); err != nil || has != none {
+		return fmt.Errorf("capabilities are left: %w", err)
+	}
+	return os.NewSyscallError("execve", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
 // VictimHarmed reports whether any victim was Harmed.
