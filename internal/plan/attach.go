@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,15 +14,67 @@ import (
 
 // mountPoint makes what a node is mounted on, where it may.
 func (b *builder) mountPoint(n *mountNode) {
-	if !n.own && (n.cover < 0 || b.mounts[n.cover].Kind != policy.Overlay) {
+	if !b.holdsNew(n) {
 		return
 	}
-	b.parents(n.target)
+	if b.ownWay(n) {
+		b.parents(n.target)
+		if n.dir {
+			b.makeDir(n.target)
+			return
+		}
+		b.op(SysMknodat, Slot(b.root), b.str(n.target[1:]), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
+		return
+	}
+	dir := b.parentInRoot(n)
 	if n.dir {
-		b.makeDir(n.target)
-		return
+		b.op(SysMkdirat, Slot(dir), b.str(path.Base(n.target)), octal(0o755)).on(int(unix.EEXIST), Next)
+	} else {
+		b.op(SysMknodat, Slot(dir), b.str(path.Base(n.target)), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
 	}
-	b.op(SysMknodat, Slot(b.root), b.str(n.target[1:]), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
+	b.op(SysClose, Slot(dir))
+}
+
+// holdsNew reports whether names may be made in the tree that n lies in: one of our
+// own, or the upper layer of an overlay.
+func (b *builder) holdsNew(n *mountNode) bool {
+	return n.own || n.cover >= 0 && b.mounts[n.cover].Kind == policy.Overlay
+}
+
+// ownWay reports whether every name on the way from the root to n was made here. Where
+// one was not it may be a link, and a path that is walked from the new root would leave
+// it by that: an absolute link leads to the old root, which is still the process's own.
+func (b *builder) ownWay(n *mountNode) bool {
+	own := n.own
+	for c := n.cover; own && c >= 0; c = b.mounts[c].cover {
+		own = b.mounts[c].own && (b.mounts[c].Kind == policy.Tmpfs || b.mounts[c].Kind == policy.Dev)
+	}
+	return own
+}
+
+// howFor is how a name is looked up that somebody else may have made.
+func howFor(n *mountNode) *Data {
+	if n.protect {
+		return howInRootNoLinks
+	}
+	return howInRoot
+}
+
+// parentInRoot makes the directories between the tree that n lies in and n, each in
+// the one above it, which is opened without leaving the root, and opens the last.
+func (b *builder) parentInRoot(n *mountNode) Var {
+	for i := len(b.mounts[n.cover].target) + 1; i < len(n.target); i++ {
+		if dir := n.target[:i]; n.target[i] == '/' && !b.made[dir] {
+			if b.made == nil {
+				b.made = make(map[string]bool)
+			}
+			b.made[dir] = true
+			above := b.openInRoot(path.Dir(dir), howFor(n))
+			b.op(SysMkdirat, Slot(above), b.str(path.Base(dir)), octal(0o755)).on(int(unix.EEXIST), Next)
+			b.op(SysClose, Slot(above))
+		}
+	}
+	return b.openInRoot(path.Dir(n.target), howFor(n))
 }
 
 // attach mounts the detached tree v where n wants it and closes it.
@@ -34,15 +87,10 @@ func (b *builder) attach(n *mountNode, v Var) {
 func (b *builder) attachKeeping(n *mountNode, v Var) {
 	b.mountPoint(n)
 	b.pin(n)
-	if n.own {
-		// Every name on the way was made here.
+	if b.ownWay(n) {
 		b.op(SysMoveMount, Slot(v), b.str(""), Slot(b.root), b.below(n.target), Flags(cMoveEmpty))
 	} else {
-		how := howInRoot
-		if n.protect {
-			how = howInRootNoLinks
-		}
-		at := b.openInRoot(n.target, how)
+		at := b.openInRoot(n.target, howFor(n))
 		b.op(SysMoveMount, Slot(v), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
 		b.op(SysClose, Slot(at))
 	}
@@ -87,11 +135,15 @@ func (b *builder) openInRoot(p string, how *Data) Var {
 	again, done := b.label(), b.label()
 	b.set(tries, Num(0))
 	loop := b.here()
-	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(how), Num(24)).to(at).on(int(unix.EAGAIN), again).then(done)
+	name := b.str(".")
+	if p != "/" {
+		name = b.str(p[1:])
+	}
+	b.op(SysOpenat2, Slot(b.root), name, Ref(how), Num(24)).to(at).on(int(unix.EAGAIN), again).then(done)
 	b.mark(again)
 	b.op(Alu, Slot(tries), Num(0), Num(^uint64(0)), Num(0), Num(1)).to(tries)
 	b.unlessEqual(Slot(tries), ^uint64(0), Num(128), loop)
-	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(how), Num(24)).to(at)
+	b.op(SysOpenat2, Slot(b.root), name, Ref(how), Num(24)).to(at)
 	b.mark(done)
 	return at
 }

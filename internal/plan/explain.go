@@ -261,7 +261,7 @@ func bindReason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 	case e == unix.ENOENT:
 		return "it vanished since the plan was made", "run again"
 	case e == unix.ELOOP:
-		return "a part of the path became a symbolic link since the plan was made", "run again; something replaces it meanwhile"
+		return "a symbolic link is on the way, in a tree that the command may write, or has come there since the plan was made", "name the place that it leads to; if it is none of yours, something replaces it meanwhile"
 	case e == unix.EAGAIN:
 		return "its directories are being renamed all the time", "run again when they rest"
 	case e == unix.EACCES:

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"path"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -123,8 +124,14 @@ func (b *builder) mountNode(n *mountNode) {
 			return // made with the /dev that it lies in
 		}
 		step(KindFile)
-		b.parents(n.target)
-		b.op(SysSymlinkat, b.str(n.Source), Slot(b.root), b.str(n.target[1:]))
+		if b.ownWay(n) {
+			b.parents(n.target)
+			b.op(SysSymlinkat, b.str(n.Source), Slot(b.root), b.str(n.target[1:]))
+			return
+		}
+		dir := b.parentInRoot(n)
+		b.op(SysSymlinkat, b.str(n.Source), Slot(dir), b.str(path.Base(n.target)))
+		b.op(SysClose, Slot(dir))
 	case policy.File:
 		step(KindFile)
 		b.dataFile(n, tree)
