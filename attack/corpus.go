@@ -12,8 +12,11 @@ func Corpus() []*Attack { return slices.Concat(corpus[:], foreignNumbers) }
 
 var corpus = [...]*Attack{
 	&processVMRead,
+	&processVMWrite,
 	&ptraceAttach,
 	&ptraceSeize,
+	&ptracePoke,
+	&ptracePidOne,
 	&memoryFileOutside,
 	&pidfdGetfd,
 	&pidOneMemory,
