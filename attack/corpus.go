@@ -25,8 +25,6 @@ var corpus = [...]*Attack{
 	&cwdOfProcess,
 	&rootOfProcess,
 	&fchdirHandedIn,
-	&fchdirLeftOpen,
-	&workingDirectoryLeftOpen,
 	&reopenForWriting,
 	&pidOneOverwritten,
 	&fileOutside,
@@ -106,6 +104,11 @@ var corpus = [...]*Attack{
 	&procKeys,
 	&procTimerList,
 	&kernelLog,
+	&agentSocket,
+	&otherProcess,
+	&hostInterface,
+	&hostCgroup,
+	&machineName,
 	&rawSocket,
 }
 
