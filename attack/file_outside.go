@@ -14,9 +14,9 @@ var fileOutside = Attack{
 	Inside: func(in *Inside) error { return in.TakeFile(in.Arg("path")) },
 }
 
-// The same through the root and the working directory of a process outside.
-var rootOfProcess = Attack{
-	Name: "root-of-a-process", Group: "descriptors", Reference: "proc_pid_root(5), CVE-2024-21626",
+// The same through the working directory of a process outside, and through its root.
+var cwdOfProcess = Attack{
+	Name: "cwd-of-a-process", Group: "descriptors", Reference: "proc_pid_cwd(5)",
 	Tries: "read a file outside through /proc/PID/cwd of a process outside",
 	Stops: []Stop{{PIDNamespace, "ENOENT"}, {UserNamespace, "EACCES"}, {Landlock, "EACCES"}},
 	Outside: func(o *Outside) error {
@@ -27,4 +27,19 @@ var rootOfProcess = Attack{
 		return withVictim(o)
 	},
 	Inside: func(in *Inside) error { return in.TakeFile("/proc/" + in.Arg("pid") + "/cwd/file") },
+}
+
+var rootOfProcess = Attack{
+	Name: "root-of-a-process", Group: "descriptors", Reference: "proc_pid_root(5)",
+	Tries: "read a file outside through /proc/PID/root of a process outside",
+	Stops: []Stop{{PIDNamespace, "ENOENT"}, {UserNamespace, "EACCES"}, {Landlock, "EACCES"}},
+	Outside: func(o *Outside) error {
+		path, err := o.SecretFile("file")
+		if err != nil {
+			return err
+		}
+		o.Tell("path", path)
+		return withVictim(o)
+	},
+	Inside: func(in *Inside) error { return in.TakeFile("/proc/" + in.Arg("pid") + "/root" + in.Arg("path")) },
 }

@@ -10,7 +10,7 @@ import (
 // A directory that stays open across the exec leads out of any root by "..". Cloche
 // closes all descriptors but those that it was asked to pass on: this one was.
 var directoryHandedIn = Attack{
-	Name: "directory-handed-in", Group: "descriptors", Reference: "openat(2), CVE-2024-21626",
+	Name: "directory-handed-in", Group: "descriptors", Reference: "openat(2)",
 	Tries: "go up from a directory outside that was handed in, to a file beside it",
 	Stops: []Stop{{Landlock, "EACCES"}},
 	Outside: func(o *Outside) error {

@@ -24,6 +24,8 @@ const (
 	attackerRole = "attacker"
 	victimRole   = "victim"
 	i386Role     = "i386"
+	refusedRole  = "refused-call"
+	threadsRole  = "threads"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -34,6 +36,10 @@ func Main(args []string) int {
 	switch args[0] {
 	case victimRole:
 		return victim(args[1:])
+	case refusedRole:
+		return refusedCallStatus()
+	case threadsRole:
+		return manyThreads()
 	case i386Role:
 		return i386()
 	case attackerRole:
