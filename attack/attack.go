@@ -29,6 +29,10 @@ type Attack struct {
 	// Inside took by in.Take must be the secret.
 	Escaped func(o *Outside) bool
 
+	// Given are flags that every sandbox gets for the attack, as Door's: what the
+	// caller asks for, and set-up meets a trap in. A sandbox that is refused with
+	// them has stopped it.
+	Given []string
 	// Door is what a policy needs so that the attack has something to try, as flags
 	// of `cloche run` without hyphens, where $DIR is the directory outside. The
 	// tests open it in both halves. `cloche attack` does not: where the policy

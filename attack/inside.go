@@ -24,6 +24,7 @@ const (
 	attackerRole = "attacker"
 	victimRole   = "victim"
 	i386Role     = "i386"
+	naiveRole    = "naive"
 	refusedRole  = "refused-call"
 	threadsRole  = "threads"
 )
@@ -40,6 +41,8 @@ func Main(args []string) int {
 		return refusedCallStatus()
 	case threadsRole:
 		return manyThreads()
+	case naiveRole:
+		return setUpNaively(args[1:])
 	case i386Role:
 		return i386()
 	case attackerRole:

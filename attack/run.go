@@ -66,6 +66,7 @@ type Ended struct {
 type Bare struct {
 	// Prefix is a command that runs the attacker, such as another sandbox.
 	Prefix []string
+	attr   *syscall.SysProcAttr
 }
 
 // Run runs the attacker.
@@ -75,7 +76,10 @@ func (b Bare) Run(ctx context.Context, argv []string, files []*os.File, stdout i
 	cmd.Stdout, cmd.ExtraFiles = stdout, files
 	var words bytes.Buffer
 	cmd.Stderr = &words
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr = b.attr; b.attr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	err := cmd.Run()
 	var e *exec.ExitError
 	if !errors.As(err, &e) {
@@ -114,7 +118,7 @@ func (s Sandboxed) Run(ctx context.Context, argv []string, files []*os.File, std
 
 // Under is what becomes of a under p, which is not changed.
 func (a *Attack) Under(ctx context.Context, p *policy.Policy) (Outcome, error) {
-	out, err := a.try(ctx, func(o *Outside) (Box, error) { return boxOf(p, o, a.Limits) }, p)
+	out, err := a.try(ctx, func(o *Outside) (Box, error) { return boxOf(p, o, slices.Concat(a.Limits, a.Given)) }, p)
 	if err != nil && len(a.Limits) > 0 {
 		// A limit that can't be had refuses the run, and says why.
 		out.Verdict, out.Detail, err = NotTried, err.Error(), nil
@@ -195,10 +199,11 @@ func (a *Attack) try(ctx context.Context, box func(*Outside) (Box, error), p *po
 	defer cancel()
 	var stdout bytes.Buffer
 	ended, err := b.Run(ctx, []string{exe, Arg, attackerRole, a.Name, string(told)}, o.Files, &stdout)
-	if err != nil {
+	refused := err
+	if err != nil && (a.Given == nil || ctx.Err() != nil) {
 		return out, fmt.Errorf("attack %s: %w", a.Name, err)
 	}
-	a.judge(&out, o, stdout.Bytes(), ended, p)
+	a.judge(&out, o, stdout.Bytes(), ended, refused, p)
 	return out, nil
 }
 
@@ -225,7 +230,7 @@ func limits(p *policy.Policy, flag string) bool {
 }
 
 // judge decides what an attempt was.
-func (a *Attack) judge(out *Outcome, o *Outside, stdout []byte, ended Ended, p *policy.Policy) {
+func (a *Attack) judge(out *Outcome, o *Outside, stdout []byte, ended Ended, refused error, p *policy.Policy) {
 	var r report
 	said := json.Unmarshal(stdout, &r) == nil
 	escaped := r.Through
@@ -236,6 +241,9 @@ func (a *Attack) judge(out *Outcome, o *Outside, stdout []byte, ended Ended, p *
 		escaped = strings.Contains(r.Loot, o.Secret)
 	}
 	switch {
+	case !escaped && refused != nil:
+		out.Verdict, out.Sign, out.Detail, out.Layer = Stopped, NotMade, refused.Error(), SetUp.Name
+		return
 	case escaped:
 		out.Verdict, out.Detail = Escaped, a.Tries
 	case said && r.Failure != nil:

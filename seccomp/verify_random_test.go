@@ -28,6 +28,7 @@ var together = [][]Arch{
 	{ARM},
 	{RISCV64},
 	{PPC64LE},
+	{S390X},
 	{AMD64, X86, X32},
 	{X32, AMD64},
 	{ARM64, ARM},

@@ -19,6 +19,7 @@ type PathFact struct {
 	DevMinor uint32
 	Rdev     uint64 // of a device node, makedev(3)
 	Link     string // the text of the link, when the path itself is a symbolic link
+	Linked   bool   // it does not exist, and a symbolic link is on the way to where it would be
 	Real     string // the path with every symbolic link resolved
 }
 
@@ -50,7 +51,7 @@ func (f *Facts) Look(paths ...string) {
 		err := unix.Statx(unix.AT_FDCWD, p, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT, unix.STATX_TYPE|unix.STATX_MODE, &st)
 		switch {
 		case err != nil:
-			f.Paths[p] = PathFact{Err: errnoName(err)}
+			f.Paths[p] = PathFact{Err: errnoName(err), Linked: linkedAway(p)}
 		case st.Mode&unix.S_IFMT == unix.S_IFLNK:
 			f.Paths[p] = statPath(p)
 		default:
@@ -67,6 +68,7 @@ func statPath(p string) PathFact {
 	if err != nil {
 		pf.Err = errnoName(err)
 		pf.Link, _ = os.Readlink(p) // one that leads nowhere
+		pf.Linked = linkedAway(p)
 		return pf
 	}
 	defer unix.Close(fd)
@@ -96,6 +98,17 @@ func openPath(p string) (fd int, err error) {
 			return fd, err
 		}
 	}
+}
+
+// linkedAway reports whether a symbolic link is on the way to p, which does not exist.
+func linkedAway(p string) bool {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	fd, err := unix.Openat2(unix.AT_FDCWD, p, &how)
+	if err == nil {
+		unix.Close(fd) // it has come into being meanwhile: to be looked at again
+		return true
+	}
+	return err == unix.ELOOP
 }
 
 // realPath asks the kernel for the name of an open file: one readlink, where

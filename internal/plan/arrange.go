@@ -29,6 +29,9 @@ type mountNode struct {
 	exists bool
 	// early holds the tree when it had to be cloned before all others.
 	early Var
+	// inside: whether there is anything to hide is only known inside: a link of the
+	// tree's is on the way, which leads elsewhere on the host.
+	inside bool
 	// skip: there is nothing to do.
 	skip bool
 }

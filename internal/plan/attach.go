@@ -171,3 +171,19 @@ func (b *builder) makeDir(p string) {
 	}
 	b.op(SysMkdirat, Slot(b.root), b.str(p[1:]), octal(0o755)).on(int(unix.EEXIST), Next)
 }
+
+// hideInside hides what is found inside by a name with a link on the way, if there is
+// anything. It lies where nobody can make it later: in a tree that is read-only.
+func (b *builder) hideInside(n *mountNode) {
+	b.begin(Step{Process: Init, Name: "hide " + n.Path + " where its links lead", Kind: KindHide, Path: n.Path, Origin: n.Origin})
+	b.masks()
+	at, tree := b.tmp("target"), b.tmp("tree")
+	file, done := b.label(), b.label()
+	b.op(SysOpenat2, Slot(b.root), b.str(n.target[1:]), Ref(howInRoot), Num(24)).to(at).on(int(unix.ENOENT), done)
+	b.op(SysOpenTree, Slot(b.mask), b.str("dir"), Flags(cTreeClone, cTreeCloex)).to(tree)
+	b.op(SysMoveMount, Slot(tree), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty)).on(int(unix.EINVAL), file).then(done)
+	b.mark(file) // a directory can't be mounted on it
+	b.op(SysOpenTree, Slot(b.mask), b.str("file"), Flags(cTreeClone, cTreeCloex)).to(tree)
+	b.op(SysMoveMount, Slot(tree), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
+	b.mark(done)
+}

@@ -298,7 +298,8 @@ func (b *arrangement) inHostTree(n, c *mountNode) error {
 			if c.Kind == policy.Write {
 				return b.notYet(n, on, c)
 			}
-			n.skip = true // what is not there can't be made in a read-only tree
+			n.inside = f.Linked
+			n.skip = !f.Linked // what is not there can't be made in a read-only tree
 			return nil
 		}
 		if n.Kind == policy.Symlink && n.Mount.Optional {
@@ -308,7 +309,7 @@ func (b *arrangement) inHostTree(n, c *mountNode) error {
 		return n.refuse("there is no "+on+" to mount it on, and making one would change the host", "create it first, or use a root of its own (the default profile's) instead of "+string(c.Kind)+" "+c.Path)
 	}
 	if n.Kind == policy.Hide && f.Link != "" && !b.isShown(f.Real, -1, policy.Read, policy.Write) {
-		n.skip = true // the link leads to nothing that is shown
+		n.inside = true // on the host the link leads to nothing that is shown
 		return nil
 	}
 	if n.Kind == policy.Symlink {

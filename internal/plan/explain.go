@@ -146,6 +146,8 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		}
 	case KindPropagation, KindRoot, KindPivot, KindTmpfs:
 		switch e {
+		case unix.ELOOP:
+			return bindReason(s, call, e)
 		case unix.EPERM, unix.EACCES:
 			return "mounting is denied here: an outer sandbox (Landlock, a container's seccomp profile or AppArmor) forbids it", "run Cloche outside of it, or allow mounts in its profile; " + doctor
 		case unix.ENOSPC:

@@ -37,8 +37,13 @@ func (b *builder) buildRoot() error {
 		b.ownRoot = true
 	}
 	for _, n := range order {
-		if !n.skip {
+		if !n.skip && !n.inside {
 			b.mountNode(n)
+		}
+	}
+	for _, n := range order { // what else is mounted decides where their links lead
+		if n.inside {
+			b.hideInside(n)
 		}
 	}
 	b.remountTrees()

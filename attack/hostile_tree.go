@@ -1,0 +1,82 @@
+package attack
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// A tree that somebody else filled, and in which the policy has something mounted.
+
+// A mount point that is missing has to be made. By a path it is made where a link in
+// the tree leads, before there is a sandbox: on the host.
+var linkAboveMountPoint = Attack{
+	Name: "link-above-mount-point", Group: "mounts", Reference: "CVE-2026-87766, CVE-2021-30465",
+	Tries:   "have a mount point made through a link in a hostile tree, outside",
+	Given:   []string{"overlay /m:lower=$DIR/image", "tmpfs /m/data/new"},
+	Stops:   []Stop{{SetUp, NotMade}},
+	Needs:   noUserNamespaces,
+	Outside: func(o *Outside) error { return o.image(nil, map[string]string{"data": o.Dir + "/prey"}) },
+	Inside:  func(*Inside) error { return NotFound("anything to do: it happens before") },
+	Escaped: func(o *Outside) bool { return o.Exists("prey/new") },
+}
+
+// What is hidden behind a link is where the link leads to inside. Looked up outside, it
+// is somewhere else or nowhere, and stays in sight.
+var linkAboveHidden = Attack{
+	Name: "link-above-hidden-file", Group: "mounts", Reference: "CVE-2019-19921, CVE-2025-52881",
+	Tries: "read a file that is hidden by a name behind a link in a hostile tree",
+	Given: []string{"bind $DIR/image:/m", "hide /m/a/secret"},
+	Stops: []Stop{{SetUp, "EACCES"}},
+	Door:  []string{"landlock off"},
+	Needs: noUserNamespaces,
+	Outside: func(o *Outside) error {
+		return o.image(map[string]string{"real/secret": o.Secret, "dev/null": ""}, map[string]string{"a": "/m/real"})
+	},
+	Inside: func(in *Inside) error { return in.TakeFile("/m/a/secret") },
+}
+
+// What masks must be a device or a file that set-up made. The image's own /dev/null may
+// be a link: then it uncovers what it should cover with.
+var linkAsDevNull = Attack{
+	Name: "link-as-dev-null", Group: "mounts", Reference: "CVE-2025-31133",
+	Tries: "have a mask made of a hostile tree's /dev/null, which is a link to a file outside",
+	Given: []string{"bind $DIR/image:/m", "hide /m/masked"},
+	Stops: []Stop{{SetUp, "EACCES"}},
+	Door:  []string{"landlock off"},
+	Needs: noUserNamespaces,
+	Outside: func(o *Outside) error {
+		if err := o.image(map[string]string{"masked": "", "dev/x": ""}, map[string]string{"dev/null": o.Dir + "/prey/file"}); err != nil {
+			return err
+		}
+		_, err := o.SecretFile("prey/file")
+		return err
+	},
+	Inside: func(in *Inside) error { return in.TakeFile("/m/masked") },
+}
+
+// image makes a tree "image" of files and links, by name, and an empty directory "prey"
+// beside it.
+func (o *Outside) image(files, links map[string]string) error {
+	if err := os.Mkdir(filepath.Join(o.Dir, "prey"), 0o700); err != nil {
+		return err
+	}
+	root := filepath.Join(o.Dir, "image")
+	if err := os.Mkdir(root, 0o755); err != nil {
+		return err
+	}
+	for name, content := range files {
+		at := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(at, []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	for name, to := range links {
+		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package attack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Set-up is attacked before the command runs: somebody else filled the tree that it
+// mounts on, and a path that is walked there goes where its links lead. The layer that stops this
+// can't be left out of Cloche, so the first half of such an attack is shown in a sandbox
+// that does what those did which had the hole: it works by paths below the new root.
+
+// SetUp is the layer that looks names up within the root, makes what masks itself, and
+// mounts on what it has opened.
+var SetUp = &Layer{Name: "set-up by descriptors"}
+
+// NotMade is the sign of a sandbox that did not come to be.
+const NotMade = "refused"
+
+// naive is a sandbox made by paths, from the same flags.
+type naive struct{ flags []string }
+
+// Run runs the attacker.
+func (n naive) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
+	args := append([]string{Arg, naiveRole}, n.flags...)
+	return Bare{Prefix: append([]string{"/proc/self/exe"}, append(args, "--")...), attr: &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}},
+	}}.Run(ctx, argv, files, stdout)
+}
+
+// setUpNaively is its main: flags, "--", and the command.
+func setUpNaively(args []string) int {
+	root, err := os.MkdirTemp("", "cloche-attack-naive-")
+	if err == nil {
+		defer os.Remove(root)
+		err = naively(root, args)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "naive set-up:", err)
+	}
+	return 2
+}
+
+func naively(root string, args []string) error {
+	if err := unix.Mount("none", root, "tmpfs", 0, ""); err != nil {
+		return os.NewSyscallError("mount", err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	image := root
+	for _, dir := range []string{"/usr", "/etc", "/proc"} {
+		if err := bindByPath(dir, root+dir); err != nil {
+			return err
+		}
+	}
+	if err := bindByPath(exe, root+exe); err != nil {
+		return err
+	}
+	for i, a := range args {
+		name, value, _ := strings.Cut(a, " ")
+		switch name {
+		case "bind":
+			src, dst, _ := strings.Cut(value, ":")
+			image = root + dst
+			err = bindByPath(src, image)
+		case "overlay":
+			dst, src, _ := strings.Cut(value, ":lower=")
+			err = bindByPath(src, root+dst)
+		case "tmpfs":
+			if err = os.MkdirAll(root+value, 0o755); err == nil {
+				err = unix.Mount("none", root+value, "tmpfs", 0, "")
+			}
+		case "hide":
+			// By the image's own /dev/null, and where the name is there: CVE-2025-31133.
+			if _, missing := os.Stat(root + value); missing == nil {
+				err = unix.Mount(image+"/dev/null", root+value, "", unix.MS_BIND|unix.MS_REC, "")
+			}
+		case "--":
+			if err := unix.Chroot(root); err != nil {
+				return os.NewSyscallError("chroot", err)
+			}
+			if err := os.Chdir("/"); err != nil {
+				return err
+			}
+			// The command is not the parent's child alone: its tmpfs goes with the namespace.
+			return syscall.Exec(args[i+1], args[i+1:], os.Environ())
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// bindByPath mounts src at dst, which it makes.
+func bindByPath(src, dst string) error {
+	fi, err := os.Stat(src)
+	if err != nil {
+		return err
+	}
+	if fi.IsDir() {
+		err = os.MkdirAll(dst, 0o755)
+	} else if err = os.MkdirAll(filepath.Dir(dst), 0o755); err == nil {
+		err = os.WriteFile(dst, nil, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("mount", unix.Mount(src, dst, "", unix.MS_BIND|unix.MS_REC, ""))
+}
+
+// noUserNamespaces is a Needs: the naive set-up works in one.
+func noUserNamespaces() string {
+	cmd := exec.Command("/proc/self/exe", Arg, i386Role)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	if err := cmd.Start(); err != nil {
+		return "this user may make no user namespace, in which to show it"
+	}
+	_ = cmd.Wait()
+	return ""
+}
+
+// given are flags with the directory in its place.
+func (o *Outside) given(flags []string) []string {
+	out := make([]string, len(flags))
+	for i, f := range flags {
+		out[i] = strings.ReplaceAll(f, "$DIR", o.Dir)
+	}
+	return out
+}
