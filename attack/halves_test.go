@@ -91,7 +91,7 @@ func (a *Attack) half(t *testing.T, on *Layer) Outcome {
 			return Sandboxed{p, o.Env}, err
 		}
 		if len(o.Files) > 0 {
-			out = append(out, Descriptors) // an executable hands none in
+			out = append(out, Descriptors, launcherDescriptors) // an executable hands none in
 		}
 		return without(p, o.Dir, out), nil
 	}, nil)
@@ -100,6 +100,9 @@ func (a *Attack) half(t *testing.T, on *Layer) Outcome {
 	}
 	return outcome
 }
+
+// launcherDescriptors is what an executable closes at its start.
+var launcherDescriptors = &Layer{Name: "descriptors closed", Step: "descriptors", Call: "close_range"}
 
 // without is a sandbox as an executable, of which the plan misses some layers.
 func without(p *policy.Policy, dir string, layers []*Layer) Box {

@@ -91,20 +91,11 @@ func (in *Inside) receiveDirectory() error {
 }
 
 func (in *Inside) readReceived(socket int) error {
-	control := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(socket, make([]byte, 1), control, 0)
+	dir, err := receive(socket)
 	if err != nil {
-		return Failed(err)
+		return err
 	}
-	messages, err := unix.ParseSocketControlMessage(control[:n])
-	if err != nil || len(messages) == 0 {
-		return NotFound("a descriptor")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil {
-		return Failed(err)
-	}
-	fd, err := unix.Openat(fds[0], "file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(dir, "file", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return Failed(err)
 	}
@@ -115,4 +106,22 @@ func (in *Inside) readReceived(socket int) error {
 	}
 	in.Take(buf[:k])
 	return nil
+}
+
+// receive takes one descriptor from a socket.
+func receive(socket int) (int, error) {
+	control := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(socket, make([]byte, 1), control, 0)
+	if err != nil {
+		return -1, Failed(err)
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) == 0 {
+		return -1, NotFound("a descriptor")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil {
+		return -1, Failed(err)
+	}
+	return fds[0], nil
 }

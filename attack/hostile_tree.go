@@ -54,6 +54,24 @@ var linkAsDevNull = Attack{
 	Inside: func(in *Inside) error { return in.TakeFile("/m/masked") },
 }
 
+// A name that is to be kept from being written must be kept also while nobody has
+// made it. Whoever leaves out what is not there lets the command make it.
+var missingName = Attack{
+	Name: "missing-guarded-name", Group: "mounts", Reference: "CVE-2026-25725",
+	Tries:   "make a file that is guarded and does not exist yet, for programs outside to find",
+	Given:   []string{"write $DIR/prey", "hide $DIR/prey/settings"},
+	Stops:   []Stop{{SetUp, NotMade}},
+	Needs:   noUserNamespaces,
+	Outside: func(o *Outside) error { o.Tell("path", o.Dir+"/prey/settings"); return o.image(nil, nil) },
+	Inside: func(in *Inside) error {
+		if err := os.WriteFile(in.Arg("path"), nil, 0o600); err != nil {
+			return Failed(err)
+		}
+		return nil
+	},
+	Escaped: func(o *Outside) bool { return o.Exists("prey/settings") },
+}
+
 // image makes a tree "image" of files and links, by name, and an empty directory "prey"
 // beside it.
 func (o *Outside) image(files, links map[string]string) error {

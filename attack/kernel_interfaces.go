@@ -30,7 +30,10 @@ var (
 			return err
 		},
 	}
-	packetSocket = Attack{
+	netfilterSocket = netlinkSocket("netfilter", unix.NETLINK_NETFILTER, "CVE-2022-32250", "reach the rules of the packet filter")
+	xfrmSocket      = netlinkSocket("xfrm", unix.NETLINK_XFRM, "CVE-2017-16939", "reach the tables of IPsec")
+	cryptoSocket    = netlinkSocket("crypto", unix.NETLINK_CRYPTO, "CVE-2026-31431", "reach the kernel's ciphers")
+	packetSocket    = Attack{
 		Name: "af-packet", Group: "network", Reference: "packet(7), CVE-2020-14386",
 		Tries: "open a socket that sees and makes whole frames",
 		Stops: []Stop{{Seccomp, "EAFNOSUPPORT"}, {Capabilities, "EPERM"}},
@@ -49,6 +52,27 @@ var (
 		},
 	}
 )
+
+// netlinkSocket is an attack by a family of netlink(7) that ordinary programs have no
+// use for. In a user namespace of one's own its code answers anybody.
+func netlinkSocket(name string, family uintptr, reference, tries string) Attack {
+	return Attack{
+		Name: "netlink-" + name, Group: "seccomp", Reference: "netlink(7), " + reference, Tries: tries,
+		Stops: []Stop{{Seccomp, "EAFNOSUPPORT"}},
+		Needs: func() string {
+			fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(family))
+			if err != nil {
+				return "this kernel has no netlink " + name
+			}
+			unix.Close(fd)
+			return ""
+		},
+		Inside: func(*Inside) error {
+			_, err := Call(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, family)
+			return err
+		},
+	}
+}
 
 // keySpecSession is KEY_SPEC_SESSION_KEYRING, -3.
 const keySpecSession = ^uintptr(2)

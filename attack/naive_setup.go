@@ -75,6 +75,8 @@ func naively(root string, args []string) error {
 			src, dst, _ := strings.Cut(value, ":")
 			image = root + dst
 			err = bindByPath(src, image)
+		case "write":
+			err = bindByPath(value, root+value)
 		case "overlay":
 			dst, src, _ := strings.Cut(value, ":lower=")
 			err = bindByPath(src, root+dst)

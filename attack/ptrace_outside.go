@@ -31,6 +31,15 @@ var ptraceSeize = Attack{
 	Inside:  func(in *Inside) error { return in.trace(unix.PTRACE_SEIZE) },
 }
 
+// The process that started the sandbox has the most to tell, and can make others.
+var ptraceSupervisor = Attack{
+	Name: "ptrace-supervisor", Group: "ptrace", Reference: "ptrace(2) PTRACE_SEIZE, CVE-2026-41163",
+	Tries:   "seize the process that started the sandbox",
+	Stops:   append([]Stop{{Capabilities, "EPERM"}}, traceStops...),
+	Outside: func(o *Outside) error { o.TellInt("pid", os.Getpid()); return nil },
+	Inside:  func(in *Inside) error { return in.trace(unix.PTRACE_SEIZE) },
+}
+
 // trace attaches, and lets go at once: the access check is what an attack needs.
 func (in *Inside) trace(request uintptr) error {
 	runtime.LockOSThread() // the tracer is a thread

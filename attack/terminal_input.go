@@ -15,6 +15,18 @@ var terminalInputHighBits = Attack{
 	},
 }
 
+// TIOCLINUX pastes what is selected on a console, as if it were typed.
+var consolePasteHighBits = Attack{
+	Name: "tioclinux-high-bits", Group: "seccomp", Reference: "TIOCLINUX(2const), CVE-2019-10063",
+	Tries: "paste into a console by ioctl with bits set that the kernel ignores",
+	Stops: []Stop{{Seccomp, "EPERM"}},
+	Inside: func(*Inside) error {
+		subcode := [1]byte{3} // TIOCL_PASTESEL
+		_, err := Call(unix.SYS_IOCTL, 0, 1<<32|unix.TIOCLINUX, addressOf(&subcode[0]))
+		return Reached(err, "ENOTTY") // there is no console here
+	},
+}
+
 // io_uring carries out calls that no filter sees.
 var ioUring = Attack{
 	Name: "io-uring", Group: "seccomp", Reference: "io_uring(7)",
