@@ -299,3 +299,8 @@ func filterRefuses(p *policy.Policy, d seccomp.Data, sign string) string {
 	}
 	return strings.TrimSpace(Seccomp.Name + " " + decision.Group)
 }
+
+// In is what becomes of a in a box, which is made when the outside is.
+func (a *Attack) In(ctx context.Context, box func(*Outside) (Box, error)) (Outcome, error) {
+	return a.try(ctx, box, nil)
+}
