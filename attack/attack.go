@@ -1,6 +1,6 @@
 // Package attack tries the known ways out of a sandbox. `cloche attack` runs them
 // inside the sandbox that its flags describe, against targets that it makes
-// outside. One file holds one attack.
+// outside. One file holds what goes through one mechanism.
 //
 // An attack names the layers that are meant to stop it, and how each shows that
 // it did. The tests prove both halves of that claim: with all of them out of the

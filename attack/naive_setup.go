@@ -134,8 +134,8 @@ func noUserNamespaces() string {
 	return ""
 }
 
-// given are flags with the directory in its place.
-func (o *Outside) given(flags []string) []string {
+// Given are flags with the directory in its place.
+func (o *Outside) Given(flags []string) []string {
 	out := make([]string, len(flags))
 	for i, f := range flags {
 		out[i] = strings.ReplaceAll(f, "$DIR", o.Dir)

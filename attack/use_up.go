@@ -155,7 +155,9 @@ var stopped = Attack{
 		if err := resume.Start(); err != nil {
 			return Failed(err)
 		}
+		began := time.Now()
 		_ = unix.Kill(os.Getpid(), unix.SIGSTOP)
+		time.Sleep(900*time.Millisecond - time.Since(began)) // kill(2) may return before this thread stops
 		return nil
 	},
 }

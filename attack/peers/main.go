@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,6 +128,9 @@ func contenders() []peer {
 		"--symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp"
 	return []peer{
 		{"no sandbox", "unshare --mount", []string{"unshare", "--version"}, func(a *attack.Attack, _ *attack.Outside) (attack.Box, error) {
+			if len(a.Given) > 0 {
+				return nil, notTried("there is no set-up")
+			}
 			if len(a.Limits) > 0 {
 				return attack.Bare{}, nil
 			}
@@ -139,6 +143,7 @@ func contenders() []peer {
 		}},
 		{"cloche", "default profile", nil, cloche},
 		{"bwrap, read-only /", readOnly, []string{"bwrap", "--version"}, bubblewrap(readOnly)},
+		{"firejail", "--quiet", []string{"sh", "-c", "firejail --version | head -1"}, firejail},
 		{"bwrap, an application", app, []string{"bwrap", "--version"}, bubblewrap(app)},
 	}
 }
@@ -151,7 +156,7 @@ func cloche(a *attack.Attack, o *attack.Outside) (attack.Box, error) {
 	if err != nil {
 		return nil, err
 	}
-	flags := append([]string{"read " + exe}, a.Limits...)
+	flags := slices.Concat([]string{"read " + exe}, a.Limits, o.Given(a.Given))
 	for _, d := range a.Door {
 		if strings.Contains(d, "$DIR") {
 			flags = append(flags, strings.ReplaceAll(d, "$DIR", o.Dir))
@@ -182,9 +187,18 @@ func bubblewrap(flags string) func(*attack.Attack, *attack.Outside) (attack.Box,
 			argv = append(argv, "--size", "1048576", "--tmpfs", "/tmp")
 			argv = append(argv, "--ro-bind", exe, exe)
 		}
-		for _, d := range a.Door {
-			name, at, _ := strings.Cut(strings.ReplaceAll(d, "$DIR", o.Dir), " ")
+		for _, d := range o.Given(slices.Concat(a.Given, a.Door)) {
+			name, at, _ := strings.Cut(d, " ")
 			switch name {
+			case "bind":
+				from, to, _ := strings.Cut(at, ":")
+				argv = append(argv, "--bind", from, to)
+			case "tmpfs":
+				argv = append(argv, "--tmpfs", at)
+			case "overlay":
+				to, from, _ := strings.Cut(at, ":lower=")
+				argv = append(argv, "--bind", from, to) // this version has no overlay
+
 			case "read":
 				argv = append(argv, "--ro-bind", at, at)
 			case "write":
@@ -197,4 +211,20 @@ func bubblewrap(flags string) func(*attack.Attack, *attack.Outside) (attack.Box,
 		}
 		return attack.Bare{Prefix: append(argv, "--")}, nil
 	}
+}
+
+// firejail is as it is without flags: its default profile is a list of what is hidden.
+func firejail(a *attack.Attack, o *attack.Outside) (attack.Box, error) {
+	if len(a.Given) > 0 {
+		return nil, notTried("no such flags")
+	}
+	if len(a.Limits) > 0 {
+		return nil, notTried("no such limit")
+	}
+	for _, d := range a.Door {
+		if strings.HasPrefix(d, "hide ") || d == "map-root" {
+			return nil, notTried("no door")
+		}
+	}
+	return attack.Bare{Prefix: []string{"firejail", "--quiet", "--"}}, nil
 }
