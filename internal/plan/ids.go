@@ -29,8 +29,7 @@ func (b *builder) mapIDs() {
 	}
 	uid, gid := InsideIDs(b.policy, b.in.Facts.UID, b.in.Facts.GID)
 	proc := b.tmp("proc")
-	b.begin(Step{Process: Init, Name: "check /proc", Kind: KindIDs, Path: "/proc"})
-	b.openProc(proc)
+	b.checkProc(proc)
 	b.begin(Step{Process: Init, Name: "map ids", Kind: KindIDs, Origin: origin})
 	b.writeFile(proc, "self/setgroups", "deny")
 	if b.builds() || b.prelude() != nil {
@@ -40,6 +39,12 @@ func (b *builder) mapIDs() {
 		b.writeFile(proc, "self/gid_map", mapLine(gid, uint32(b.in.Facts.GID)))
 	}
 	b.op(SysClose, Slot(proc))
+}
+
+// checkProc is openProc as a step of its own.
+func (b *builder) checkProc(proc Var) {
+	b.begin(Step{Process: Init, Name: "check /proc", Kind: KindIDs, Path: "/proc"})
+	b.openProc(proc)
 }
 
 // openProc opens the caller's /proc, and makes sure that it is one: else what
