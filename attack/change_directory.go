@@ -12,32 +12,27 @@ import (
 
 var fchdirHandedIn = Attack{
 	Name: "fchdir-handed-in", Group: "descriptors", Reference: "fchdir(2), chroot(2)",
-	Tries: "make a directory outside that was handed in the working directory, and read beside it",
-	Stops: []Stop{{Landlock, "EACCES"}},
-	Outside: func(o *Outside) error {
-		f, err := o.besideSecret()
-		o.Files = append(o.Files, f)
-		o.TellInt("fd", 3)
-		return err
+	Tries:   "make a directory outside that was handed in the working directory, and read beside it",
+	Stops:   []Stop{{Landlock, "EACCES"}},
+	Outside: (*Outside).besideSecret,
+	Inside: func(in *Inside) error {
+		if err := unix.Fchdir(3); err != nil {
+			return Failed(err)
+		}
+		return in.TakeFile("../beside")
 	},
-	Inside: (*Inside).readUpFrom,
 }
 
-// besideSecret opens a directory that has a secret beside it.
-func (o *Outside) besideSecret() (*os.File, error) {
+// besideSecret is an Outside: it hands a directory in that has a secret beside it.
+func (o *Outside) besideSecret() error {
 	sub := filepath.Join(o.Dir, "sub")
 	if err := os.Mkdir(sub, 0o700); err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := o.SecretFile("beside"); err != nil {
-		return nil, err
+		return err
 	}
-	return os.Open(sub)
-}
-
-func (in *Inside) readUpFrom() error {
-	if err := unix.Fchdir(in.Int("fd")); err != nil {
-		return Failed(err)
-	}
-	return in.TakeFile("../beside")
+	f, err := os.Open(sub)
+	o.Files = append(o.Files, f)
+	return err
 }

@@ -44,7 +44,7 @@ func TestHalves(t *testing.T) {
 func (a *Attack) open(t *testing.T) Outcome {
 	t.Helper()
 	if a.Given != nil {
-		out, err := a.try(t.Context(), func(o *Outside) (Box, error) { return naive{o.Given(a.Given)}, nil }, nil)
+		out, err := a.try(t.Context(), func(o *Outside) (Box, error) { return naive{o.Dir + "/naive", o.Given(a.Given)}, nil }, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

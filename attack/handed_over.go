@@ -45,13 +45,11 @@ var (
 		Tries: "receive a directory from an accomplice outside through a socket that was handed in, and read in it",
 		Stops: []Stop{{Landlock, "EACCES"}},
 		Outside: func(o *Outside) error {
-			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			socket, err := o.handInSocket()
 			if err != nil {
-				return os.NewSyscallError("socketpair", err)
+				return err
 			}
-			o.Files = append(o.Files, os.NewFile(uintptr(pair[0]), "socket"))
-			o.Defer(func() { unix.Close(pair[1]) })
-			return o.handOver(pair[1])
+			return o.handOver(socket)
 		},
 		Inside: func(in *Inside) error { return in.readReceived(3) },
 	}
@@ -60,6 +58,17 @@ var (
 // accomplice listens, and hands the directory with the secret to whoever connects.
 func (o *Outside) accomplice(at unix.Sockaddr) error {
 	return o.listen(unix.AF_UNIX, at, func(fd int) { _ = o.handOver(fd) })
+}
+
+// handInSocket hands one end of a pair of sockets in, and returns the other.
+func (o *Outside) handInSocket() (int, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socketpair", err)
+	}
+	o.Files = append(o.Files, os.NewFile(uintptr(pair[0]), "socket"))
+	o.Defer(func() { unix.Close(pair[1]) })
+	return pair[1], nil
 }
 
 // handOver sends a directory that holds the secret.

@@ -1,30 +1,14 @@
 package attack
 
-import (
-	"os"
-	"path/filepath"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // A directory that stays open across the exec leads out of any root by "..". Cloche
 // closes all descriptors but those that it was asked to pass on: this one was.
 var directoryHandedIn = Attack{
 	Name: "directory-handed-in", Group: "descriptors", Reference: "openat(2)",
-	Tries: "go up from a directory outside that was handed in, to a file beside it",
-	Stops: []Stop{{Landlock, "EACCES"}},
-	Outside: func(o *Outside) error {
-		sub := filepath.Join(o.Dir, "sub")
-		if err := os.Mkdir(sub, 0o700); err != nil {
-			return err
-		}
-		if _, err := o.SecretFile("beside"); err != nil {
-			return err
-		}
-		f, err := os.Open(sub)
-		o.Files = append(o.Files, f)
-		return err
-	},
+	Tries:   "go up from a directory outside that was handed in, to a file beside it",
+	Stops:   []Stop{{Landlock, "EACCES"}},
+	Outside: (*Outside).besideSecret,
 	Inside: func(in *Inside) error {
 		fd, err := unix.Openat(3, "../beside", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {

@@ -26,11 +26,14 @@ var SetUp = &Layer{Name: "set-up by descriptors"}
 const NotMade = "refused"
 
 // naive is a sandbox made by paths, from the same flags.
-type naive struct{ flags []string }
+type naive struct {
+	dir   string // to mount the root in
+	flags []string
+}
 
 // Run runs the attacker.
 func (n naive) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
-	args := append([]string{Arg, naiveRole}, n.flags...)
+	args := append([]string{Arg, naiveRole, n.dir}, n.flags...)
 	return Bare{Prefix: append([]string{"/proc/self/exe"}, append(args, "--")...), attr: &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}},
@@ -38,20 +41,18 @@ func (n naive) Run(ctx context.Context, argv []string, files []*os.File, stdout 
 	}}.Run(ctx, argv, files, stdout)
 }
 
-// setUpNaively is its main: flags, "--", and the command.
+// setUpNaively is its main: where to mount the root, flags, "--", and the command.
 func setUpNaively(args []string) int {
-	root, err := os.MkdirTemp("", "cloche-attack-naive-")
-	if err == nil {
-		defer os.Remove(root)
-		err = naively(root, args)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "naive set-up:", err)
+	if len(args) > 1 {
+		fmt.Fprintln(os.Stderr, "naive set-up:", naively(args[0], args[1:]))
 	}
 	return 2
 }
 
 func naively(root string, args []string) error {
+	if err := os.Mkdir(root, 0o700); err != nil {
+		return err
+	}
 	if err := unix.Mount("none", root, "tmpfs", 0, ""); err != nil {
 		return os.NewSyscallError("mount", err)
 	}
@@ -96,7 +97,6 @@ func naively(root string, args []string) error {
 			if err := os.Chdir("/"); err != nil {
 				return err
 			}
-			// The command is not the parent's child alone: its tmpfs goes with the namespace.
 			return syscall.Exec(args[i+1], args[i+1:], os.Environ())
 		}
 		if err != nil {
@@ -125,20 +125,11 @@ func bindByPath(src, dst string) error {
 
 // noUserNamespaces is a Needs: the naive set-up works in one.
 func noUserNamespaces() string {
-	cmd := exec.Command("/proc/self/exe", Arg, i386Role)
+	cmd := exec.Command("/proc/self/exe", Arg) // no part: it ends at once
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
 	if err := cmd.Start(); err != nil {
 		return "this user may make no user namespace, in which to show it"
 	}
 	_ = cmd.Wait()
 	return ""
-}
-
-// Given are flags with the directory in its place.
-func (o *Outside) Given(flags []string) []string {
-	out := make([]string, len(flags))
-	for i, f := range flags {
-		out[i] = strings.ReplaceAll(f, "$DIR", o.Dir)
-	}
-	return out
 }

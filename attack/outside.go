@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // Outside is the side of an attack that the sandbox must protect.
@@ -78,6 +79,15 @@ func (o *Outside) close() error {
 	dir := o.Dir
 	o.Dir = ""
 	return os.RemoveAll(dir)
+}
+
+// Given are flags with the directory in its place.
+func (o *Outside) Given(flags []string) []string {
+	out := make([]string, len(flags))
+	for i, f := range flags {
+		out[i] = strings.ReplaceAll(f, "$DIR", o.Dir)
+	}
+	return out
 }
 
 // TellInt tells Inside a number, which it finds by in.Int.

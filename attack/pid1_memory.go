@@ -30,16 +30,26 @@ var pidOneEnvironment = Attack{
 	Inside: func(*Inside) error { return openOfPidOne("/proc/1/environ", os.O_RDONLY) },
 }
 
-// openOfPidOne opens a file of pid 1's. While that still holds the capabilities of the
-// set-up, ptrace(2)'s rule protects it in any case: it lays them down right after the exec.
+// openOfPidOne opens a file of pid 1's.
 func openOfPidOne(name string, flags int) error {
+	return ofPidOne(func() error {
+		f, err := os.OpenFile(name, flags, 0)
+		if err != nil {
+			return Failed(err)
+		}
+		return f.Close()
+	})
+}
+
+// ofPidOne tries something of pid 1's. While that still holds the capabilities of the
+// set-up, ptrace(2)'s rule protects it in any case: it lays them down right after the exec.
+func ofPidOne(try func() error) error {
 	var err error
 	for range 50 {
-		var f *os.File
-		if f, err = os.OpenFile(name, flags, 0); err == nil {
-			return f.Close()
+		if err = try(); err == nil {
+			return nil
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
-	return Failed(err)
+	return err
 }

@@ -2,7 +2,6 @@ package attack
 
 import (
 	"runtime"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,13 +13,9 @@ var ptracePidOne = Attack{
 	Stops: []Stop{{Undumpable, "EPERM"}, {Seccomp, "EPERM"}, {Landlock, "EPERM"}},
 	Inside: func(*Inside) error {
 		runtime.LockOSThread() // the tracer is a thread
-		var err error
-		for range 50 { // as openOfPidOne does: its capabilities protect it at first
-			if _, err = Call(unix.SYS_PTRACE, unix.PTRACE_SEIZE, 1, 0, 0); err == nil {
-				return nil // it is let go when the attacker ends
-			}
-			time.Sleep(2 * time.Millisecond)
-		}
-		return err
+		return ofPidOne(func() error {
+			_, err := Call(unix.SYS_PTRACE, unix.PTRACE_SEIZE, 1, 0, 0)
+			return err // it is let go when the attacker ends
+		})
 	},
 }

@@ -3,7 +3,6 @@ package attack
 import (
 	"os"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,14 +42,14 @@ var pidOneOverwritten = Attack{
 	Stops:   []Stop{{Undumpable, "EACCES"}, {Landlock, "EACCES"}},
 	Unshown: "the kernel lets nobody write to a file while it is executed (ETXTBSY), and this one is a sealed memfd",
 	Inside: func(*Inside) error {
-		var fd int
-		var err error
-		for range 50 { // see openOfPidOne
-			if fd, err = unix.Open("/proc/1/exe", unix.O_PATH|unix.O_CLOEXEC, 0); err == nil {
-				return writeThrough("/proc/self/fd/" + strconv.Itoa(fd))
-			}
-			time.Sleep(2 * time.Millisecond)
+		fd := -1
+		err := ofPidOne(func() (err error) {
+			fd, err = unix.Open("/proc/1/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+			return err
+		})
+		if err != nil {
+			return Failed(err)
 		}
-		return Failed(err)
+		return writeThrough("/proc/self/fd/" + strconv.Itoa(fd))
 	},
 }

@@ -118,7 +118,7 @@ func (s Sandboxed) Run(ctx context.Context, argv []string, files []*os.File, std
 
 // Under is what becomes of a under p, which is not changed.
 func (a *Attack) Under(ctx context.Context, p *policy.Policy) (Outcome, error) {
-	out, err := a.try(ctx, func(o *Outside) (Box, error) { return boxOf(p, o, slices.Concat(a.Limits, a.Given)) }, p)
+	out, err := a.try(ctx, func(o *Outside) (Box, error) { return SandboxOf(p, o, slices.Concat(a.Limits, a.Given)) }, p)
 	if err != nil && len(a.Limits) > 0 {
 		// A limit that can't be had refuses the run, and says why.
 		out.Verdict, out.Detail, err = NotTried, err.Error(), nil
@@ -126,9 +126,9 @@ func (a *Attack) Under(ctx context.Context, p *policy.Policy) (Outcome, error) {
 	return out, err
 }
 
-// boxOf is a sandbox under p with more flags, in which the attacker's own program
+// SandboxOf is a sandbox under p with more flags, in which the attacker's own program
 // can be executed.
-func boxOf(p *policy.Policy, o *Outside, flags []string) (Box, error) {
+func SandboxOf(p *policy.Policy, o *Outside, flags []string) (Box, error) {
 	q, err := with(p, o, flags)
 	return Sandboxed{q, o.Env}, err
 }
@@ -141,13 +141,13 @@ func with(p *policy.Policy, o *Outside, flags []string) (*policy.Policy, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range append([]string{"read " + exe}, flags...) {
+	for _, f := range append([]string{"read " + exe}, o.Given(flags)...) {
 		name, value, _ := strings.Cut(f, " ")
 		flag := policy.FlagNamed(name)
 		if flag == nil {
 			return nil, fmt.Errorf("attack: no flag --%s", name)
 		}
-		if err := flag.Apply(q, strings.ReplaceAll(value, "$DIR", o.Dir)); err != nil {
+		if err := flag.Apply(q, value); err != nil {
 			return nil, err
 		}
 	}

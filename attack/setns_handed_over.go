@@ -28,18 +28,16 @@ var (
 		Stops: []Stop{{Seccomp, "EPERM"}, {UserNamespace, "EPERM"}, {Capabilities, "EPERM"}},
 		Needs: setnsNet.Needs,
 		Outside: func(o *Outside) error {
-			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			socket, err := o.handInSocket()
 			if err != nil {
-				return os.NewSyscallError("socketpair", err)
+				return err
 			}
-			o.Files = append(o.Files, os.NewFile(uintptr(pair[0]), "socket"))
-			o.Defer(func() { unix.Close(pair[1]) })
 			ns, err := os.Open("/proc/self/ns/net")
 			if err != nil {
 				return err
 			}
 			defer ns.Close()
-			return unix.Sendmsg(pair[1], []byte{0}, unix.UnixRights(int(ns.Fd())), nil, 0)
+			return unix.Sendmsg(socket, []byte{0}, unix.UnixRights(int(ns.Fd())), nil, 0)
 		},
 		Inside: func(*Inside) error {
 			runtime.LockOSThread()

@@ -15,13 +15,11 @@ func TestWorkingDirectoryOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.close()
-	f, err := o.besideSecret()
-	if err != nil {
+	if err := o.besideSecret(); err != nil {
 		t.Fatal(err)
 	}
-	o.Files = append(o.Files, f)
 	base, _ := policy.Builtin("default")
-	b, err := boxOf(base, o, []string{"landlock off", "cwd /proc/self/fd/3"})
+	b, err := SandboxOf(base, o, []string{"landlock off", "cwd /proc/self/fd/3"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,9 +79,8 @@ func run() error {
 func cell(a *attack.Attack, p peer) string {
 	out, err := a.In(context.Background(), func(o *attack.Outside) (attack.Box, error) {
 		b, err := p.box(a, o)
-		if s, ok := b.(attack.Sandboxed); ok {
-			s.Env = o.Env
-			return s, err
+		if _, ok := b.(attack.Sandboxed); ok {
+			return b, err
 		}
 		for _, e := range o.Env {
 			name, value, _ := strings.Cut(e, "=")
@@ -143,8 +142,8 @@ func contenders() []peer {
 		}},
 		{"cloche", "default profile", nil, cloche},
 		{"bwrap, read-only /", readOnly, []string{"bwrap", "--version"}, bubblewrap(readOnly)},
-		{"firejail", "--quiet", []string{"sh", "-c", "firejail --version | head -1"}, firejail},
 		{"bwrap, an application", app, []string{"bwrap", "--version"}, bubblewrap(app)},
+		{"firejail", "--quiet", []string{"sh", "-c", "firejail --version | head -1"}, firejail},
 	}
 }
 
@@ -152,23 +151,13 @@ func contenders() []peer {
 // get too, and its limits.
 func cloche(a *attack.Attack, o *attack.Outside) (attack.Box, error) {
 	p, _ := policy.Builtin("default")
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	flags := slices.Concat([]string{"read " + exe}, a.Limits, o.Given(a.Given))
+	flags := slices.Concat(a.Limits, a.Given)
 	for _, d := range a.Door {
 		if strings.Contains(d, "$DIR") {
-			flags = append(flags, strings.ReplaceAll(d, "$DIR", o.Dir))
+			flags = append(flags, d)
 		}
 	}
-	for _, f := range flags {
-		name, value, _ := strings.Cut(f, " ")
-		if err := policy.FlagNamed(name).Apply(p, value); err != nil {
-			return nil, err
-		}
-	}
-	return attack.Sandboxed{Policy: p}, nil
+	return attack.SandboxOf(p, o, flags)
 }
 
 func bubblewrap(flags string) func(*attack.Attack, *attack.Outside) (attack.Box, error) {
@@ -198,7 +187,6 @@ func bubblewrap(flags string) func(*attack.Attack, *attack.Outside) (attack.Box,
 			case "overlay":
 				to, from, _ := strings.Cut(at, ":lower=")
 				argv = append(argv, "--bind", from, to) // this version has no overlay
-
 			case "read":
 				argv = append(argv, "--ro-bind", at, at)
 			case "write":

@@ -53,7 +53,9 @@ func (f *Facts) Look(paths ...string) {
 		case err != nil:
 			f.Paths[p] = PathFact{Err: errnoName(err), Linked: linkedAway(p)}
 		case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-			f.Paths[p] = statPath(p)
+			pf := statPath(p)
+			pf.Linked = !pf.Exists
+			f.Paths[p] = pf
 		default:
 			f.Paths[p] = PathFact{Exists: true, Mode: uint32(st.Mode)}
 		}
@@ -68,7 +70,6 @@ func statPath(p string) PathFact {
 	if err != nil {
 		pf.Err = errnoName(err)
 		pf.Link, _ = os.Readlink(p) // one that leads nowhere
-		pf.Linked = linkedAway(p)
 		return pf
 	}
 	defer unix.Close(fd)

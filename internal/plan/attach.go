@@ -21,16 +21,16 @@ func (b *builder) mountPoint(n *mountNode) {
 		b.parents(n.target)
 		if n.dir {
 			b.makeDir(n.target)
-			return
+		} else {
+			b.makeFile(b.root, n.target[1:])
 		}
-		b.op(SysMknodat, Slot(b.root), b.str(n.target[1:]), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
 		return
 	}
-	dir := b.parentInRoot(n)
+	dir, name := b.parentInRoot(n), path.Base(n.target)
 	if n.dir {
-		b.op(SysMkdirat, Slot(dir), b.str(path.Base(n.target)), octal(0o755)).on(int(unix.EEXIST), Next)
+		b.makeDirAt(dir, name)
 	} else {
-		b.op(SysMknodat, Slot(dir), b.str(path.Base(n.target)), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
+		b.makeFile(dir, name)
 	}
 	b.op(SysClose, Slot(dir))
 }
@@ -70,7 +70,7 @@ func (b *builder) parentInRoot(n *mountNode) Var {
 			}
 			b.made[dir] = true
 			above := b.openInRoot(path.Dir(dir), howFor(n))
-			b.op(SysMkdirat, Slot(above), b.str(path.Base(dir)), octal(0o755)).on(int(unix.EEXIST), Next)
+			b.makeDirAt(above, path.Base(dir))
 			b.op(SysClose, Slot(above))
 		}
 	}
@@ -169,7 +169,16 @@ func (b *builder) makeDir(p string) {
 		b.makeWorkingDirectory()
 		return
 	}
-	b.op(SysMkdirat, Slot(b.root), b.str(p[1:]), octal(0o755)).on(int(unix.EEXIST), Next)
+	b.makeDirAt(b.root, p[1:])
+}
+
+func (b *builder) makeDirAt(dir Var, name string) {
+	b.op(SysMkdirat, Slot(dir), b.str(name), octal(0o755)).on(int(unix.EEXIST), Next)
+}
+
+// makeFile makes an empty file, to mount one on.
+func (b *builder) makeFile(dir Var, name string) {
+	b.op(SysMknodat, Slot(dir), b.str(name), named("S_IFREG|0644", unix.S_IFREG|0o644), Num(0)).on(int(unix.EEXIST), Next)
 }
 
 // hideInside hides what is found inside by a name with a link on the way, if there is
@@ -179,11 +188,13 @@ func (b *builder) hideInside(n *mountNode) {
 	b.masks()
 	at, tree := b.tmp("target"), b.tmp("tree")
 	file, done := b.label(), b.label()
+	mask := func(name string) opRef {
+		b.op(SysOpenTree, Slot(b.mask), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
+		return b.op(SysMoveMount, Slot(tree), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
+	}
 	b.op(SysOpenat2, Slot(b.root), b.str(n.target[1:]), Ref(howInRoot), Num(24)).to(at).on(int(unix.ENOENT), done)
-	b.op(SysOpenTree, Slot(b.mask), b.str("dir"), Flags(cTreeClone, cTreeCloex)).to(tree)
-	b.op(SysMoveMount, Slot(tree), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty)).on(int(unix.EINVAL), file).then(done)
+	mask("dir").on(int(unix.EINVAL), file).then(done)
 	b.mark(file) // a directory can't be mounted on it
-	b.op(SysOpenTree, Slot(b.mask), b.str("file"), Flags(cTreeClone, cTreeCloex)).to(tree)
-	b.op(SysMoveMount, Slot(tree), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
-	b.mark(done)
+	mask("file")
+	b.mark(done) // what is open here goes with pid 1's other descriptors
 }
