@@ -14,7 +14,8 @@ var daemonBurnsCPU = Attack{
 	Stops:  []Stop{{cpuLimit, "SIGKILL"}},
 	Needs:  withCgroup,
 	Inside: func(*Inside) error {
-		const daemon = "(setsid sh -c 'trap \"\" TERM XCPU; while :; do :; done' >/dev/null 2>&1 &) &"
+		// Where nothing ends it, the hard limit of its own does, after some seconds.
+		const daemon = "(setsid sh -c 'ulimit -t 6; trap \"\" TERM XCPU; while :; do :; done' >/dev/null 2>&1 &) &"
 		if err := exec.Command("/bin/sh", "-c", daemon).Run(); err != nil {
 			return Failed(err)
 		}
