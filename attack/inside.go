@@ -27,6 +27,8 @@ const (
 	naiveRole    = "naive"
 	refusedRole  = "refused-call"
 	threadsRole  = "threads"
+	gainedRole   = "gained"
+	leftRole     = "left"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -43,6 +45,10 @@ func Main(args []string) int {
 		return manyThreads()
 	case naiveRole:
 		return setUpNaively(args[1:])
+	case gainedRole:
+		return gained()
+	case leftRole:
+		return leftBehind(args[1:])
 	case i386Role:
 		return i386()
 	case attackerRole:

@@ -1,0 +1,109 @@
+package attack
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Mounts propagate between the copies of a mount that is shared, as systemd makes all of
+// them: what somebody mounts outside would come in, and the other way round.
+
+var privateMounts = &Layer{Name: "private mounts", Step: "keep mounts private"}
+
+var mountComesIn = Attack{
+	Name: "mount-propagates-in", Group: "mounts", Reference: "mount_namespaces(7) shared subtrees",
+	Tries: "see what is mounted outside while the sandbox runs",
+	Door:  []string{"write $DIR"},
+	Stops: []Stop{{privateMounts, Hidden}},
+	Needs: needsMounts,
+	Outside: func(o *Outside) error {
+		at, err := o.sharedMount()
+		if err != nil {
+			return err
+		}
+		over := make(chan struct{})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for !o.Exists("go") {
+				select {
+				case <-over:
+					return
+				case <-time.After(5 * time.Millisecond):
+				}
+			}
+			if unix.Mount("none", filepath.Join(at, "later"), "tmpfs", 0, "") == nil {
+				_, _ = o.SecretFile("shared/later/file")
+			}
+		}()
+		o.Defer(func() { close(over); <-ended })
+		return nil
+	},
+	Inside: func(in *Inside) error {
+		if err := os.WriteFile(filepath.Join(in.Arg("dir"), "go"), nil, 0o600); err != nil {
+			return Failed(err)
+		}
+		for range 100 {
+			if in.TakeFile(filepath.Join(in.Arg("dir"), "shared/later/file")) == nil {
+				return nil
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		return NotFound("what was mounted")
+	},
+}
+
+// To a mount namespace that another user namespace owns, all mounts are slaves (kernel:
+// filesystems/sharedsubtree): nothing gets out of it in any case.
+var mountGoesOut = Attack{
+	Name: "mount-propagates-out", Group: "mounts", Reference: "mount_namespaces(7) shared subtrees",
+	Tries: "mount something where programs outside see it",
+	Door:  []string{"write $DIR", "seccomp none", "landlock off"},
+	Stops: []Stop{{privateMounts, Unharmed}, {UserNamespace, Unharmed}, {Capabilities, "EPERM"}},
+	Needs: needsMounts,
+	Outside: func(o *Outside) error {
+		_, err := o.sharedMount()
+		return err
+	},
+	Inside: func(in *Inside) error {
+		_, err := Call(unix.SYS_MOUNT, pathOf("cloche-attack"), pathOf(filepath.Join(in.Arg("dir"), "shared/later")), pathOf("tmpfs"), 0, 0)
+		return err
+	},
+	Escaped: func(o *Outside) bool {
+		b, _ := os.ReadFile("/proc/self/mountinfo")
+		return bytes.Contains(b, []byte(o.Dir+"/shared/later "))
+	},
+}
+
+var needsMounts = onlyRootMounts("only root may mount something outside")
+
+// onlyRootMounts is a Needs: what takes CAP_SYS_ADMIN over the host's mounts.
+func onlyRootMounts(what string) func() string {
+	return func() string {
+		if os.Geteuid() != 0 || !mayMount() {
+			return what
+		}
+		return ""
+	}
+}
+
+// sharedMount makes one at "shared" in Dir, with a directory "later" in it.
+func (o *Outside) sharedMount() (string, error) {
+	at := filepath.Join(o.Dir, "shared")
+	o.Tell("dir", o.Dir)
+	if err := os.MkdirAll(filepath.Join(at, "later"), 0o700); err != nil {
+		return "", err
+	}
+	if err := unix.Mount(at, at, "", unix.MS_BIND, ""); err != nil {
+		return "", os.NewSyscallError("mount", err)
+	}
+	o.Defer(func() {
+		_ = unix.Unmount(filepath.Join(at, "later"), unix.MNT_DETACH)
+		_ = unix.Unmount(at, unix.MNT_DETACH)
+	})
+	return at, os.NewSyscallError("mount", unix.Mount("", at, "", unix.MS_SHARED, ""))
+}
