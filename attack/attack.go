@@ -24,6 +24,8 @@ type Attack struct {
 	// Inside is carried out in the sandbox. It returns nil when it got through,
 	// else what stopped it, as Failed or Refused make it.
 	Inside func(in *Inside) error
+	// Child is the part of it that Inside has a child carry out, if any.
+	Child func() error
 	// Escaped looks from outside whether it worked, when Inside returned nil. Nil:
 	// Inside is believed. An attack whose prey is a secret needs none: what
 	// Inside took by in.Take must be the secret.

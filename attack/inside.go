@@ -29,6 +29,7 @@ const (
 	threadsRole  = "threads"
 	gainedRole   = "gained"
 	leftRole     = "left"
+	childRole    = "child"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -49,6 +50,10 @@ func Main(args []string) int {
 		return gained()
 	case leftRole:
 		return leftBehind(args[1:])
+	case childRole:
+		if len(args) == 2 {
+			return child(args[1])
+		}
 	case i386Role:
 		return i386()
 	case attackerRole:
@@ -69,18 +74,29 @@ func attacker(name, told string) int {
 	if err := json.Unmarshal([]byte(told), &in.told); err != nil {
 		return 2
 	}
-	r := report{Loot: in.loot}
-	switch err := a.Inside(in); {
-	case err == nil:
-		r.Through = true
-	default:
+	err := a.Inside(in)
+	return say(err, in.loot)
+}
+
+// child is the same for the part of an attack that is carried out by a child.
+func child(name string) int {
+	a, ok := ByName(name)
+	if !ok || a.Child == nil {
+		return 2
+	}
+	return say(a.Child(), "")
+}
+
+// say writes the report.
+func say(err error, loot string) int {
+	r := report{Loot: loot, Through: err == nil}
+	if err != nil {
 		var f *Failure
 		if !errors.As(err, &f) {
 			f = Failed(err)
 		}
 		r.Failure = f
 	}
-	r.Loot = in.loot
 	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
 		return 2
 	}
