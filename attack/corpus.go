@@ -8,7 +8,7 @@ var Groups = []string{
 }
 
 // Corpus is every attack, by group.
-func Corpus() []*Attack { return slices.Concat(corpus[:], foreignNumbers) }
+func Corpus() []*Attack { return slices.Concat(corpus[:], ofArchitecture) }
 
 var corpus = [...]*Attack{
 	&processVMRead,

@@ -30,6 +30,8 @@ const (
 	gainedRole   = "gained"
 	leftRole     = "left"
 	childRole    = "child"
+	vsyscallRole = "vsyscall"
+	timeRole     = "time"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -54,6 +56,11 @@ func Main(args []string) int {
 		if len(args) == 2 {
 			return child(args[1])
 		}
+	case vsyscallRole:
+		vsyscallTime()
+		return 0
+	case timeRole:
+		return directTime()
 	case i386Role:
 		return i386()
 	case attackerRole:

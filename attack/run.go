@@ -151,7 +151,10 @@ func with(p *policy.Policy, o *Outside, flags []string) (*policy.Policy, error) 
 			return nil, err
 		}
 	}
-	return q, nil
+	return q, q.LoadSeccomp(func(name string) (string, []byte, error) {
+		b, err := os.ReadFile(name)
+		return name, b, err
+	})
 }
 
 // try makes the outside, runs the inside in a box, and looks what came of it. p is
