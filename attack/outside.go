@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Outside is the side of an attack that the sandbox must protect.
@@ -20,6 +21,7 @@ type Outside struct {
 	// Env is the caller's environment beyond the program's own, "NAME=value".
 	Env []string
 
+	began   time.Time // when what is measured began
 	told    map[string]string
 	victims []*Victim
 	undo    []func()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/cloche-sandbox/cloche/internal/program"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
@@ -23,6 +24,7 @@ type process struct {
 	mine     []*os.File // closed once the command has its own
 	after    []*os.File // closed once the command has ended
 	copies   sync.WaitGroup
+	readers  []*os.File // what they read
 	copyErr  error
 	copyOnce sync.Once
 	waited   bool
@@ -291,7 +293,7 @@ func (c *Cmd) writer(out io.Writer) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.mine = append(c.mine, w)
+	c.mine, c.readers = append(c.mine, w), append(c.readers, r)
 	c.copies.Go(func() {
 		defer r.Close()
 		if _, err := io.Copy(out, r); err != nil {
@@ -307,7 +309,13 @@ func closeAll(files []*os.File) {
 	}
 }
 
-// Wait waits for the command's end and takes the sandbox away.
+// AsleepError is why Wait returned although not everything has ended: after some
+// seconds of waiting there are processes on which SIGKILL has no effect yet. It comes
+// beside an *ExitError where the command did not exit with 0.
+type AsleepError = supervise.AsleepError
+
+// Wait waits for the command's end and takes the sandbox away. Where processes can't be
+// ended its error is an *AsleepError too (errors.As finds both).
 func (c *Cmd) Wait() error {
 	if c.proc == nil {
 		return errors.New("sandbox: not started")
@@ -317,17 +325,26 @@ func (c *Cmd) Wait() error {
 	}
 	c.waited = true
 	o, err := c.proc.Wait()
+	var asleep *AsleepError
+	if errors.As(err, &asleep) { // they hold the other ends
+		for _, r := range c.readers {
+			_ = r.SetReadDeadline(time.Now())
+		}
+	}
 	c.copies.Wait()
 	if c.terminal != nil {
 		c.terminal.close()
 	}
 	closeAll(c.after)
 	c.result = resultOf(o)
+	if c.result.Reason != Exited || c.result.ExitCode != 0 {
+		if err != nil {
+			return errors.Join(&ExitError{Result: c.result}, err)
+		}
+		return &ExitError{Result: c.result}
+	}
 	if err != nil {
 		return err
-	}
-	if c.result.Reason != Exited || c.result.ExitCode != 0 {
-		return &ExitError{Result: c.result}
 	}
 	return c.copyErr
 }

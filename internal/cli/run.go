@@ -226,6 +226,19 @@ func redirectStdin(name string) error {
 // ended turns the end of a command into an exit status, and a line for stderr
 // where the command's own exit status does not tell the story.
 func ended(p *policy.Policy, inv *invocation, r *sandbox.Result, err error) (int, string) {
+	var asleep *sandbox.AsleepError
+	if !errors.As(err, &asleep) {
+		return told(p, inv, r, err)
+	}
+	code, words := told(p, inv, r, nil) // r has it all
+	if words != "" {
+		words += "; "
+	}
+	return code, words + "not all of it has ended: " + asleep.Error()
+}
+
+// told is ended, of the command alone.
+func told(p *policy.Policy, inv *invocation, r *sandbox.Result, err error) (int, string) {
 	var ee *sandbox.ExitError
 	if err != nil && !errors.As(err, &ee) {
 		return exitFailure, err.Error()

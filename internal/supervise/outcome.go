@@ -45,7 +45,12 @@ func (p *Process) outcome() (*Outcome, error) {
 		if u, uerr := p.group.Usage(); uerr == nil {
 			o.Usage, o.HasUsage = u, true
 		}
-		err = p.group.Remove()
+		if p.asleep == nil {
+			err = p.group.Remove()
+		}
+	}
+	if p.asleep != nil {
+		err = p.asleep
 	}
 	if p.output != nil {
 		o.Output = p.output.total()

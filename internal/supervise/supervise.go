@@ -85,6 +85,7 @@ type Process struct {
 	rusage   syscall.Rusage
 	ran      time.Duration
 	failure  *SetupError
+	asleep   error // why it did not end
 	stop     context.CancelFunc // of the watchers
 	watchers sync.WaitGroup
 	output   *outputMeter
@@ -234,7 +235,7 @@ func (p *Process) finish() syscall.WaitStatus {
 	}
 	var ws syscall.WaitStatus
 	if pid > 0 {
-		ws = p.reap(pid)
+		ws, p.asleep = p.reapPatiently(pid)
 	}
 	p.mu.Lock()
 	p.reaped = true
