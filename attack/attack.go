@@ -33,8 +33,11 @@ type Attack struct {
 
 	// Given are flags that every sandbox gets for the attack, as Door's: what the
 	// caller asks for, and set-up meets a trap in. A sandbox that is refused with
-	// them has stopped it.
+	// them has stopped it. "root DIR" makes a tree the root.
 	Given []string
+	// Races: set-up may meet the trap or not, so that a sandbox which is refused and one
+	// that is made are the same sign, Unharmed.
+	Races bool
 	// Door is what a policy needs so that the attack has something to try, as flags
 	// of `cloche run` without hyphens, where $DIR is the directory outside. The
 	// tests open it in both halves. `cloche attack` does not: where the policy

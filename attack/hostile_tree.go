@@ -3,6 +3,10 @@ package attack
 import (
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A tree that somebody else filled, and in which the policy has something mounted.
@@ -70,6 +74,68 @@ var missingName = Attack{
 		return nil
 	},
 	Escaped: func(o *Outside) bool { return o.Exists("prey/settings") },
+}
+
+// A tree that is the root has a /dev of its own, which may be a link. What is made
+// through it by a path is made outside.
+var linkAsDev = Attack{
+	Name: "link-as-dev", Group: "mounts", Reference: "CVE-2021-30465, CVE-2025-52565",
+	Tries: "have the devices of /dev made through a link in a hostile root, outside",
+	Given: []string{"root $DIR/image"},
+	Stops: []Stop{{SetUp, NotMade}},
+	Needs: noUserNamespaces,
+	Outside: func(o *Outside) error {
+		exe, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		return o.image(map[string]string{exe: "", "proc/x": "", "usr/x": "", "etc/x": ""}, map[string]string{"dev": o.Dir + "/prey"})
+	},
+	Inside:  func(*Inside) error { return NotFound("anything to do: it happens before") },
+	Escaped: func(o *Outside) bool { return o.Exists("prey/null") },
+}
+
+// Between a look at a name and its use somebody outside who may write to the tree puts
+// a link in its place. What is mounted on is what was opened, whatever its name is now.
+var swappedMountPoint = Attack{
+	Name: "swapped-mount-point", Group: "mounts", Reference: "CVE-2021-30465, CVE-2025-31133",
+	Tries: "swap a directory for a link while set-up makes mount points in it, to have them made outside",
+	Given: func() (flags []string) {
+		flags = []string{"overlay /m:lower=$DIR/image"}
+		for i := range 60 {
+			flags = append(flags, "tmpfs /m/data/"+strconv.Itoa(i))
+		}
+		return flags
+	}(),
+	Races: true,
+	Stops: []Stop{{SetUp, Unharmed}},
+	Needs: noUserNamespaces,
+	Outside: func(o *Outside) error {
+		if err := o.image(map[string]string{"data/x": ""}, map[string]string{"link": o.Dir + "/prey"}); err != nil {
+			return err
+		}
+		data, link := filepath.Join(o.Dir, "image/data"), filepath.Join(o.Dir, "image/link")
+		over, ended := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				_ = unix.Renameat2(unix.AT_FDCWD, data, unix.AT_FDCWD, link, unix.RENAME_EXCHANGE)
+				time.Sleep(200 * time.Microsecond)
+			}
+		}()
+		o.Defer(func() { close(over); <-ended })
+		return nil
+	},
+	Inside: func(*Inside) error { return nil },
+	Escaped: func(o *Outside) bool {
+		made, err := os.ReadDir(filepath.Join(o.Dir, "prey"))
+		return err != nil || len(made) > 0
+	},
 }
 
 // image makes a tree "image" of files and links, by name, and an empty directory "prey"

@@ -19,6 +19,12 @@ var (
 		unix.SYS_KEYCTL, unix.KEYCTL_GET_KEYRING_ID, keySpecSession, 0)
 	readImpliesExec = refusedCall("personality-read-implies-exec", "personality(2) READ_IMPLIES_EXEC", "make all readable memory executable",
 		unix.SYS_PERSONALITY, 0x0400000)
+	noRandomization = refusedCall("personality-no-randomize", "personality(2) ADDR_NO_RANDOMIZE", "have the programs that one executes at the same addresses every time",
+		unix.SYS_PERSONALITY, 0x0040000)
+	bpfMap = needsItWorks(refusedCall("bpf", "bpf(2), CVE-2021-3490, CVE-2022-23222", "make a map for programs that run in the kernel",
+		unix.SYS_BPF, unix.BPF_MAP_CREATE, addressOf(&bpfAttr[0]), uintptr(len(bpfAttr))), Stop{Capabilities, "EPERM"}, Stop{UserNamespace, "EPERM"})
+	perfEvent = needsItWorks(refusedCall("perf-event", "perf_event_open(2), CVE-2013-2094", "count what the processor does",
+		unix.SYS_PERF_EVENT_OPEN, addressOf(&perfAttr[0]), 0, ^uintptr(0), ^uintptr(0), 0))
 	fanotify = refusedCall("fanotify", "fanotify_init(2), FAN_REPORT_FID", "watch a whole file system",
 		unix.SYS_FANOTIFY_INIT, unix.FAN_REPORT_FID|unix.FAN_CLOEXEC, unix.O_RDONLY)
 	ueventSocket = Attack{
@@ -72,6 +78,30 @@ func netlinkSocket(name string, family uintptr, reference, tries string) Attack 
 			return err
 		},
 	}
+}
+
+// bpfAttr is the beginning of union bpf_attr for an array of one number.
+var bpfAttr = []byte{unix.BPF_MAP_TYPE_ARRAY, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0, 0}
+
+// perfAttr is a struct perf_event_attr: a software event, without the kernel's part.
+var perfAttr = func() []byte {
+	b := make([]byte, 112)
+	b[0], b[4] = unix.PERF_TYPE_SOFTWARE, byte(len(b))
+	b[40] = byte(unix.PerfBitDisabled | unix.PerfBitExcludeKernel | unix.PerfBitExcludeHv)
+	return b
+}()
+
+// needsItWorks is an attack that this kernel may refuse to everybody like the caller.
+func needsItWorks(a Attack, more ...Stop) Attack {
+	a.Stops = append(a.Stops, more...)
+	inside := a.Inside
+	a.Needs = func() string {
+		if err := inside(nil); err != nil {
+			return "the kernel does not grant it to this user: " + err.Error()
+		}
+		return ""
+	}
+	return a
 }
 
 // keySpecSession is KEY_SPEC_SESSION_KEYRING, -3.

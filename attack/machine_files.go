@@ -20,6 +20,27 @@ var (
 	sysStops  = []Stop{{NoSys, "ENOENT"}}
 )
 
+// The firmware's tables name the machine, its maker and where it is hosted.
+var firmwareName = Attack{
+	Name: "firmware-name", Group: "knowledge", Reference: "kernel: ABI sysfs-firmware-dmi-entries",
+	Tries: "read which machine this is",
+	Stops: []Stop{{NoSys, "ENOENT"}},
+	Needs: func() string {
+		if b, err := os.ReadFile(firmwarePath); err != nil || len(b) == 0 {
+			return "this machine has no " + firmwarePath
+		}
+		return ""
+	},
+	Inside: func(in *Inside) error {
+		if _, err := os.ReadFile(firmwarePath); err != nil {
+			return Failed(err)
+		}
+		return nil
+	},
+}
+
+const firmwarePath = "/sys/class/dmi/id/sys_vendor"
+
 // machineFile is an attack that opens a file for writing, which is all that the
 // kernel asks of root.
 func machineFile(name, path, reference, tries string, stops []Stop) Attack {

@@ -72,6 +72,11 @@ func naively(root string, args []string) error {
 	for i, a := range args {
 		name, value, _ := strings.Cut(a, " ")
 		switch name {
+		case "root":
+			image = root
+			if err = bindByPath(value, root); err == nil {
+				err = os.WriteFile(root+"/dev/null", nil, 0o666) // to bind the device on
+			}
 		case "bind":
 			src, dst, _ := strings.Cut(value, ":")
 			image = root + dst
@@ -83,7 +88,7 @@ func naively(root string, args []string) error {
 			err = bindByPath(src, root+dst)
 		case "tmpfs":
 			if err = os.MkdirAll(root+value, 0o755); err == nil {
-				err = unix.Mount("none", root+value, "tmpfs", 0, "")
+				_ = unix.Mount("none", root+value, "tmpfs", 0, "") // made is what counts
 			}
 		case "hide":
 			// By the image's own /dev/null, and where the name is there: CVE-2025-31133.

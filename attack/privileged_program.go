@@ -51,9 +51,12 @@ var fileCapabilities = Attack{
 	Inside: func(in *Inside) error { return in.gain("net_admin\n") },
 }
 
+// anOrdinaryUser is an id that no machine gives to anybody.
+const anOrdinaryUser = 61359
+
 // ordinaryAttacker is the door: without no_new_privs, and as no root, neither Landlock nor a
 // filter can be had.
-var ordinaryAttacker = []string{"write $DIR", "user 61359", "landlock off", "seccomp none"}
+var ordinaryAttacker = []string{"write $DIR", fmt.Sprintf("user %d", anOrdinaryUser), "landlock off", "seccomp none"}
 
 // program puts this program into Dir, for everybody to execute.
 func (o *Outside) program(mode uint32) (string, error) {

@@ -29,7 +29,10 @@ type Victim struct {
 }
 
 // Victim starts one and tells Inside its pid and address.
-func (o *Outside) Victim() (*Victim, error) {
+func (o *Outside) Victim() (*Victim, error) { return o.victimOf(os.Geteuid()) }
+
+// victimOf starts one of another user's.
+func (o *Outside) victimOf(uid int) (*Victim, error) {
 	file, err := o.SecretFile("victims-file")
 	if err != nil {
 		return nil, err
@@ -38,6 +41,14 @@ func (o *Outside) Victim() (*Victim, error) {
 	cmd.Env = []string{"SECRET=" + o.Secret}
 	cmd.Dir = o.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if uid != os.Geteuid() {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
+		for _, err := range []error{os.Chown(o.Dir, uid, -1), os.Chown(file, uid, -1)} {
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
