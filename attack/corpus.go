@@ -55,6 +55,7 @@ var corpus = [...]*Attack{
 	&linkAboveMountPoint,
 	&linkAboveHidden,
 	&linkAsDevNull,
+	&linkAsSource,
 	&linkAsDev,
 	&swappedMountPoint,
 	&corePattern,

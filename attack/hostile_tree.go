@@ -138,6 +138,24 @@ var swappedMountPoint = Attack{
 	},
 }
 
+// What the caller names in a tree that the command may write, the command may have made
+// a link of, the last time.
+var linkAsSource = Attack{
+	Name: "link-as-source", Group: "mounts", Reference: "CVE-2017-1002101, CVE-2021-25741",
+	Tries: "be shown a file outside, by a link that an earlier command left where the policy names a directory",
+	Given: []string{"write $DIR/image", "bind $DIR/image/data:/m"},
+	Stops: []Stop{{SetUp, NotMade}},
+	Needs: noUserNamespaces,
+	Outside: func(o *Outside) error {
+		if err := o.image(nil, map[string]string{"data": o.Dir + "/prey"}); err != nil {
+			return err
+		}
+		_, err := o.SecretFile("prey/file")
+		return err
+	},
+	Inside: func(in *Inside) error { return in.TakeFile("/m/file") },
+}
+
 // image makes a tree "image" of files and links, by name, and an empty directory "prey"
 // beside it.
 func (o *Outside) image(files, links map[string]string) error {

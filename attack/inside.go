@@ -32,6 +32,7 @@ const (
 	childRole    = "child"
 	vsyscallRole = "vsyscall"
 	timeRole     = "time"
+	tracerRole   = "tracer"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -59,6 +60,8 @@ func Main(args []string) int {
 	case vsyscallRole:
 		vsyscallTime()
 		return 0
+	case tracerRole:
+		return traceOwnChild()
 	case timeRole:
 		return directTime()
 	case i386Role:

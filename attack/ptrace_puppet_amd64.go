@@ -1,10 +1,7 @@
 package attack
 
 import (
-	"os"
 	"runtime"
-	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -120,30 +117,4 @@ var tracerRewrites = Attack{
 		}
 		return nil
 	},
-}
-
-// traceChild starts a child that this thread traces, stopped at its beginning.
-func traceChild() (int, error) {
-	p, err := os.StartProcess("/bin/true", []string{"true"}, &os.ProcAttr{Sys: &syscall.SysProcAttr{Ptrace: true}})
-	if err != nil {
-		return 0, Failed(err)
-	}
-	if _, err := unix.Wait4(p.Pid, nil, unix.WALL, nil); err != nil {
-		return 0, Failed(err)
-	}
-	return p.Pid, nil
-}
-
-func stopAtCall(pid int) error {
-	if err := unix.PtraceSyscall(pid, 0); err != nil {
-		return Failed(err)
-	}
-	var ws unix.WaitStatus
-	if _, err := unix.Wait4(pid, &ws, unix.WALL, nil); err != nil {
-		return Failed(err)
-	}
-	if !ws.Stopped() {
-		return NotFound("the child's call (status " + strconv.Itoa(int(ws)) + ")")
-	}
-	return nil
 }

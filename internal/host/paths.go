@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,51 @@ type PathFact struct {
 	Link     string // the text of the link, when the path itself is a symbolic link
 	Linked   bool   // it does not exist, and a symbolic link is on the way to where it would be
 	Real     string // the path with every symbolic link resolved
+
+	// Links are the real places of the symbolic links that lead from the path to Real,
+	// where FollowLinks looked for them, each with a NUL behind it: facts are compared.
+	Links string
+}
+
+// FollowLinks finds the links on the way of paths that Stat has looked at.
+func (f *Facts) FollowLinks(paths ...string) {
+	for _, p := range paths {
+		fact := f.Paths[p]
+		fact.Links = linksOn(p)
+		f.Paths[p] = fact
+	}
+}
+
+// linksOn walks a path as the kernel does, path_resolution(7), which gives up after 40
+// links as well.
+func linksOn(p string) string {
+	var links strings.Builder
+	left := strings.Split(p, "/")
+	at := "/"
+	for n := 0; len(left) > 0 && n < 40; {
+		name := left[0]
+		left = left[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
+		}
+		here := filepath.Join(at, name)
+		to, err := os.Readlink(here)
+		if err != nil {
+			at = here
+			continue
+		}
+		n++
+		links.WriteString(here + "\x00")
+		if filepath.IsAbs(to) {
+			at = "/"
+		}
+		left = append(strings.Split(to, "/"), left...)
+	}
+	return links.String()
 }
 
 // Stat looks at paths and keeps what it finds in f.Paths. Symbolic links are

@@ -197,6 +197,9 @@ func (b *arrangement) resolveNode(i int) error {
 			return n.refuse(why, "create it, correct the path, or leave the entry out")
 		}
 		n.fact, n.real = f, f.Real
+		if err := b.planted(n); err != nil {
+			return err
+		}
 		n.dir = f.Mode&unix.S_IFMT == unix.S_IFDIR
 		if f.Link != "" && n.Source == "" && n.Path != "/" {
 			// A link of the system, such as /bin → usr/bin: shown as the link it

@@ -106,6 +106,9 @@ func (s *shower) program(name string, depth int) {
 		return
 	}
 	s.seen[name] = true
+	if depth > 0 && unix.Access(name, unix.X_OK) != nil {
+		return // a script may name any file: what the kernel would not execute is not shown for it
+	}
 	s.show(name)
 	real, err := filepath.EvalSymlinks(name)
 	if err != nil {
@@ -129,12 +132,22 @@ func (s *shower) program(name string, depth int) {
 		return
 	}
 	if e := ReadELF(f); e != nil {
-		if loader := e.Interpreter(); path.IsAbs(loader) {
+		if loader := e.Interpreter(); path.IsAbs(loader) && isELF(loader) {
 			s.show(loader)
 			s.show("/etc/ld.so.cache")
 		}
 		s.needed(e, path.Dir(real))
 	}
+}
+
+// isELF reports whether a file is one that could be a loader.
+func isELF(name string) bool {
+	f, err := open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return ReadELF(f) != nil
 }
 
 // needed shows the libraries of an object, and those that they need.

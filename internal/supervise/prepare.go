@@ -163,6 +163,7 @@ func (pr *Prepared) lookAround() error {
 // statPaths finds out what is at the paths that a policy names.
 func statPaths(facts *host.Facts, p *policy.Policy) {
 	facts.Stat(plan.SourcePaths(p)...)
+	facts.FollowLinks(plan.LinkedSources(p, *facts)...)
 	look, resolve := plan.TargetPaths(p, *facts)
 	facts.Stat(resolve...)
 	facts.Look(look...)

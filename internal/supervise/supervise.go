@@ -85,7 +85,7 @@ type Process struct {
 	rusage   syscall.Rusage
 	ran      time.Duration
 	failure  *SetupError
-	asleep   error // why it did not end
+	asleep   error              // why it did not end
 	stop     context.CancelFunc // of the watchers
 	watchers sync.WaitGroup
 	output   *outputMeter
