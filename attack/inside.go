@@ -33,6 +33,7 @@ const (
 	vsyscallRole = "vsyscall"
 	timeRole     = "time"
 	tracerRole   = "tracer"
+	racerRole    = "racer"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -62,6 +63,8 @@ func Main(args []string) int {
 		return 0
 	case tracerRole:
 		return traceOwnChild()
+	case racerRole:
+		return race(args[1:])
 	case timeRole:
 		return directTime()
 	case i386Role:
