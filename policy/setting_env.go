@@ -86,6 +86,9 @@ func checkEnvName(name string) error {
 		return fmt.Errorf("the name %s holds a =, which would end it", document.Clip(name))
 	case strings.IndexByte(name, 0) >= 0:
 		return fmt.Errorf("the name %s holds a NUL byte, which would end it", document.Clip(name))
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		// What prints one variable a line, as env(1) does, would show two.
+		return fmt.Errorf("the name %s holds a control character", document.Clip(name))
 	case strings.IndexByte(name, '*') >= 0:
 		return fmt.Errorf("the name %s: a * may only end a name of keep", document.Clip(name))
 	}
