@@ -35,6 +35,8 @@ type Attack struct {
 	// caller asks for, and set-up meets a trap in. A sandbox that is refused with
 	// them has stopped it. "root DIR" makes a tree the root.
 	Given []string
+	// Apart: the sandbox is started by a process of its own, for Outside to kill.
+	Apart bool
 	// Races: set-up may meet the trap or not, so that a sandbox which is refused and one
 	// that is made are the same sign, Unharmed.
 	Races bool
@@ -47,6 +49,8 @@ type Attack struct {
 	// attempt to reach one without harm to the machine. Where a policy does not
 	// set one of them there is nothing to try.
 	Limits []string
+	// Granted is the group of a filter by which a policy lets it be done on purpose.
+	Granted string
 	// Needs names what this kernel or user must have, or returns "".
 	Needs func() string
 	// Unshown is why the first half can't be shown: the kernel itself stops it
@@ -80,6 +84,8 @@ type Layer struct {
 	Step string
 	// Call is the one system call of Step that is this layer; empty: all of them.
 	Call string
+	// First is the call's first argument, where Step has several of that Call; 0: any.
+	First uint64
 	// Refused: a policy without it is refused. Only tests make a plan of one.
 	Refused bool
 	// Missing is why this layer stops nothing for this user; nil: it always can.

@@ -1,6 +1,9 @@
 package attack
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Groups are what attacks go through, in the order of the report.
 var Groups = []string{
@@ -8,7 +11,13 @@ var Groups = []string{
 }
 
 // Corpus is every attack, by group.
-func Corpus() []*Attack { return slices.Concat(corpus[:], ofArchitecture) }
+func Corpus() []*Attack {
+	all := slices.Concat(corpus[:], ofArchitecture)
+	slices.SortStableFunc(all, func(a, b *Attack) int {
+		return cmp.Compare(slices.Index(Groups, a.Group), slices.Index(Groups, b.Group))
+	})
+	return all
+}
 
 var corpus = [...]*Attack{
 	&processVMRead,
@@ -57,6 +66,8 @@ var corpus = [...]*Attack{
 	&linkAsDevNull,
 	&linkAsSource,
 	&linkAsDev,
+	&linkAsProc,
+	&linkAsTerminal,
 	&swappedMountPoint,
 	&corePattern,
 	&modprobePath,
@@ -146,6 +157,7 @@ var corpus = [...]*Attack{
 	&memoryPageCache,
 	&memoryHugePages,
 	&leaveCgroup,
+	&supervisorKilled,
 	&asleepInKernel,
 	&abstractSocket,
 	&loopbackService,

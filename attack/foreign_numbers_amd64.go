@@ -33,6 +33,21 @@ var i386Call = Attack{
 	},
 }
 
+// A personality is what uname(2) says, and not what a filter is told of a call.
+var linux32Call = Attack{
+	Name: "personality-linux32", Group: "seccomp", Reference: "personality(2) PER_LINUX32, seccomp(2) seccomp_data.arch",
+	Tries: "make a system call by i386's numbers with the personality of a 32-bit machine",
+	Stops: i386Call.Stops,
+	Needs: i386Call.Needs,
+	Inside: func(in *Inside) error {
+		const perLinux32 = 8
+		if _, err := Call(unix.SYS_PERSONALITY, perLinux32); err != nil {
+			return err
+		}
+		return i386Call.Inside(in)
+	},
+}
+
 // A program of i386 begins under the filter that was there before its exec.
 var (
 	i386Program    = i386File("i386-program", "execve(2), seccomp(2)", "execute a program of i386", i386Exit)
@@ -203,4 +218,4 @@ var x32Call = Attack{
 const x32Getpid = 0x40000000 | unix.SYS_GETPID
 
 // ofArchitecture are the attacks in terms of one architecture.
-var ofArchitecture = []*Attack{&ptracePuppet, &tracerRewrites, &i386Call, &i386Program, &i386SocketCall, &x32Call, &vsyscall}
+var ofArchitecture = []*Attack{&ptracePuppet, &tracerRewrites, &i386Call, &linux32Call, &i386Program, &i386SocketCall, &x32Call, &vsyscall}

@@ -127,12 +127,13 @@ func without(p *policy.Policy, dir string, layers []*Layer) Box {
 		for i := range pl.Ops {
 			op := &pl.Ops[i]
 			if slices.ContainsFunc(layers, func(l *Layer) bool {
-				return strings.ReplaceAll(l.Step, "$DIR", dir) == pl.Steps[op.Step].Name && (l.Call == "" || l.Call == op.Call.Name())
+				return strings.ReplaceAll(l.Step, "$DIR", dir) == pl.Steps[op.Step].Name && (l.Call == "" || l.Call == op.Call.Name()) && (l.First == 0 || l.First == op.Args[0].Value())
 			}) {
 				if op.Call == plan.Branch {
 					op.OnOK = plan.Next // a loop over nothing has no end
 				}
-				op.Call, op.Args, op.IgnoreErr = plan.SysGetppid, nil, true
+				// A zero, and no system call: pid 1's own filter would end it.
+				op.Call, op.Args, op.IgnoreErr = plan.Alu, make([]plan.Arg, 5), true
 			}
 		}
 		elf, err := supervise.Executable(pl)

@@ -68,13 +68,19 @@ var missingName = Attack{
 	Needs:   noUserNamespaces,
 	Outside: func(o *Outside) error { o.Tell("path", o.Dir+"/prey/settings"); return o.image(nil, nil) },
 	Inside: func(in *Inside) error {
-		if err := os.WriteFile(in.Arg("path"), nil, 0o600); err != nil {
+		if err := os.WriteFile(in.Arg("path"), []byte(hostileSettings), 0o600); err != nil {
 			return Failed(err)
 		}
 		return nil
 	},
-	Escaped: func(o *Outside) bool { return o.Exists("prey/settings") },
+	// A sandbox may make an empty file there itself, to mount on.
+	Escaped: func(o *Outside) bool {
+		b, _ := os.ReadFile(filepath.Join(o.Dir, "prey/settings"))
+		return string(b) == hostileSettings
+	},
 }
+
+const hostileSettings = "run = hostile"
 
 // A tree that is the root has a /dev of its own, which may be a link. What is made
 // through it by a path is made outside.
@@ -85,14 +91,52 @@ var linkAsDev = Attack{
 	Stops: []Stop{{SetUp, NotMade}},
 	Needs: noUserNamespaces,
 	Outside: func(o *Outside) error {
-		exe, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		return o.image(map[string]string{exe: "", "proc/x": "", "usr/x": "", "etc/x": ""}, map[string]string{"dev": o.Dir + "/prey"})
+		return o.rootImage(map[string]string{"proc/x": ""}, map[string]string{"dev": o.Dir + "/prey"})
 	},
 	Inside:  func(*Inside) error { return NotFound("anything to do: it happens before") },
 	Escaped: func(o *Outside) bool { return o.Exists("prey/null") },
+}
+
+// Set-up writes files of /proc about itself (id maps, labels). Where the root's own /proc
+// is a link, they may be somebody else's.
+var linkAsProc = Attack{
+	Name: "link-as-proc", Group: "mounts", Reference: "CVE-2019-19921, CVE-2025-52881",
+	Tries: "have set-up write to a file outside, through a link that is /proc in a hostile root",
+	Given: []string{"root $DIR/image"},
+	Stops: []Stop{{SetUp, NotMade}},
+	Needs: noUserNamespaces,
+	Outside: func(o *Outside) error {
+		if err := o.rootImage(map[string]string{"dev/x": ""}, map[string]string{"proc": o.Dir + "/prey"}); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Join(o.Dir, "prey/self"), 0o700); err != nil {
+			return err
+		}
+		_, err := o.SecretFile("prey/self/comm")
+		return err
+	},
+	Inside:  func(*Inside) error { return NotFound("anything to do: it happens before") },
+	Escaped: func(o *Outside) bool { return o.Changed("prey/self/comm") },
+}
+
+// The terminal of a command is mounted on /dev/console. A link in the place of what is
+// mounted there has something else mounted, before masks are.
+var linkAsTerminal = Attack{
+	Name: "link-as-terminal", Group: "mounts", Reference: "CVE-2025-52565",
+	Tries: "have a file outside mounted as the console, by a link that is a terminal in a hostile root",
+	Given: []string{"root $DIR/image"},
+	Stops: []Stop{{SetUp, "ENOENT"}},
+	Door:  []string{"landlock off"},
+	Needs: noUserNamespaces,
+	Outside: func(o *Outside) error {
+		err := o.rootImage(map[string]string{"proc/x": "", "dev/console": ""}, map[string]string{"dev/pts/0": o.Dir + "/prey/file"})
+		if err != nil {
+			return err
+		}
+		_, err = o.SecretFile("prey/file")
+		return err
+	},
+	Inside: func(in *Inside) error { return in.TakeFile("/dev/console") },
 }
 
 // Between a look at a name and its use somebody outside who may write to the tree puts
@@ -156,6 +200,18 @@ var linkAsSource = Attack{
 	Inside: func(in *Inside) error { return in.TakeFile("/m/file") },
 }
 
+// rootImage is image for a tree that is the root.
+func (o *Outside) rootImage(files, links map[string]string) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{exe, "usr/x", "etc/x"} {
+		files[name] = ""
+	}
+	return o.image(files, links)
+}
+
 // image makes a tree "image" of files and links, by name, and an empty directory "prey"
 // beside it.
 func (o *Outside) image(files, links map[string]string) error {
@@ -176,7 +232,11 @@ func (o *Outside) image(files, links map[string]string) error {
 		}
 	}
 	for name, to := range links {
-		if err := os.Symlink(to, filepath.Join(root, name)); err != nil {
+		at := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(to, at); err != nil {
 			return err
 		}
 	}

@@ -21,19 +21,20 @@ const Arg = "attack-part"
 
 // The parts.
 const (
-	attackerRole = "attacker"
-	victimRole   = "victim"
-	i386Role     = "i386"
-	naiveRole    = "naive"
-	refusedRole  = "refused-call"
-	threadsRole  = "threads"
-	gainedRole   = "gained"
-	leftRole     = "left"
-	childRole    = "child"
-	vsyscallRole = "vsyscall"
-	timeRole     = "time"
-	tracerRole   = "tracer"
-	racerRole    = "racer"
+	attackerRole   = "attacker"
+	victimRole     = "victim"
+	i386Role       = "i386"
+	naiveRole      = "naive"
+	refusedRole    = "refused-call"
+	threadsRole    = "threads"
+	gainedRole     = "gained"
+	leftRole       = "left"
+	childRole      = "child"
+	vsyscallRole   = "vsyscall"
+	timeRole       = "time"
+	tracerRole     = "tracer"
+	supervisorRole = "supervisor"
+	racerRole      = "racer"
 )
 
 // Main is the program when its first argument is Arg: args are those behind it.
@@ -65,6 +66,8 @@ func Main(args []string) int {
 		return traceOwnChild()
 	case racerRole:
 		return race(args[1:])
+	case supervisorRole:
+		return superviseApart(args[1:])
 	case timeRole:
 		return directTime()
 	case i386Role:
@@ -198,6 +201,9 @@ func (in *Inside) TakeFile(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return Failed(err)
+	}
+	if len(data) == 0 {
+		return NotFound("what " + path + " held")
 	}
 	in.Take(data)
 	return nil

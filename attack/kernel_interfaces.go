@@ -19,8 +19,12 @@ var (
 		unix.SYS_KEYCTL, unix.KEYCTL_GET_KEYRING_ID, keySpecSession, 0)
 	readImpliesExec = refusedCall("personality-read-implies-exec", "personality(2) READ_IMPLIES_EXEC", "make all readable memory executable",
 		unix.SYS_PERSONALITY, 0x0400000)
-	noRandomization = refusedCall("personality-no-randomize", "personality(2) ADDR_NO_RANDOMIZE", "have the programs that one executes at the same addresses every time",
-		unix.SYS_PERSONALITY, 0x0040000)
+	noRandomization = func() Attack {
+		a := refusedCall("personality-no-randomize", "personality(2) ADDR_NO_RANDOMIZE", "have the programs that one executes at the same addresses every time",
+			unix.SYS_PERSONALITY, 0x0040000)
+		a.Granted = "@addresses" // for debuggers
+		return a
+	}()
 	bpfMap = needsItWorks(refusedCall("bpf", "bpf(2), CVE-2021-3490, CVE-2022-23222", "make a map for programs that run in the kernel",
 		unix.SYS_BPF, unix.BPF_MAP_CREATE, addressOf(&bpfAttr[0]), uintptr(len(bpfAttr))), Stop{Capabilities, "EPERM"}, Stop{UserNamespace, "EPERM"})
 	perfEvent = needsItWorks(refusedCall("perf-event", "perf_event_open(2), CVE-2013-2094", "count what the processor does",

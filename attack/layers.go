@@ -15,8 +15,8 @@ var (
 	Landlock        = &Layer{Name: "Landlock", Off: []string{"landlock off"}}
 	Capabilities    = &Layer{Name: "no capabilities", Off: []string{"cap-add ALL"}, Refused: true}
 	NoNewPrivs      = &Layer{Name: "no_new_privs", Step: "no new privileges"}
-	NoSuid          = &Layer{Name: "nosuid"}
-	NoDev           = &Layer{Name: "nodev"}
+	NoSuid          = &Layer{Name: "nosuid", Step: "write $DIR", Call: "mount_setattr"}
+	NoDev           = &Layer{Name: "nodev", Step: "write $DIR", Call: "mount_setattr"}
 	ReadOnlyProc    = &Layer{Name: "read-only parts of /proc", Step: "keep /proc from changing the machine"}
 	NoSys           = &Layer{Name: "no /sys", Off: []string{"write /sys"}}
 	Descriptors     = &Layer{Name: "descriptors closed", Step: "close descriptors", Call: "close_range"}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,6 +62,12 @@ func naively(root string, args []string) error {
 		return err
 	}
 	image := root
+	if from, ok := strings.CutPrefix(args[0], "root "); ok {
+		if err := rootByPath(from, root); err != nil {
+			return err
+		}
+		args = args[1:]
+	}
 	for _, dir := range []string{"/usr", "/etc", "/proc"} {
 		if err := bindByPath(dir, root+dir); err != nil {
 			return err
@@ -72,11 +79,6 @@ func naively(root string, args []string) error {
 	for i, a := range args {
 		name, value, _ := strings.Cut(a, " ")
 		switch name {
-		case "root":
-			image = root
-			if err = bindByPath(value, root); err == nil {
-				err = os.WriteFile(root+"/dev/null", nil, 0o666) // to bind the device on
-			}
 		case "bind":
 			src, dst, _ := strings.Cut(value, ":")
 			image = root + dst
@@ -87,6 +89,7 @@ func naively(root string, args []string) error {
 			dst, src, _ := strings.Cut(value, ":lower=")
 			err = bindByPath(src, root+dst)
 		case "tmpfs":
+			time.Sleep(time.Millisecond) // others are slower, too
 			if err = os.MkdirAll(root+value, 0o755); err == nil {
 				_ = unix.Mount("none", root+value, "tmpfs", 0, "") // made is what counts
 			}
@@ -109,6 +112,24 @@ func naively(root string, args []string) error {
 		}
 	}
 	return nil
+}
+
+// rootByPath makes a tree the root: a device in its /dev, something about itself in its
+// /proc, and a terminal as its console.
+func rootByPath(from, root string) error {
+	if err := bindByPath(from, root); err != nil {
+		return err
+	}
+	if err := os.WriteFile(root+"/dev/null", nil, 0o666); err != nil { // to bind the device on
+		return err
+	}
+	if err := os.WriteFile(root+"/proc/self/comm", []byte("naive"), 0o600); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	if _, err := os.Lstat(root + "/dev/pts/0"); err != nil {
+		return nil
+	}
+	return bindByPath(root+"/dev/pts/0", root+"/dev/console")
 }
 
 // bindByPath mounts src at dst, which it makes.

@@ -22,6 +22,7 @@ type Outside struct {
 	Env []string
 
 	began   time.Time // when what is measured began
+	after   chan bool // whether it worked, as somebody saw who looked at the right time
 	told    map[string]string
 	victims []*Victim
 	undo    []func()
@@ -38,6 +39,15 @@ func newOutside() (*Outside, error) {
 	}
 	// An attacker of the same user could read it: its mode is no layer.
 	return &Outside{Dir: dir, Secret: "secret-" + rand.Text(), told: map[string]string{}}, nil
+}
+
+// NewOutside is one without an attack, and what ends it.
+func NewOutside() (*Outside, func(), error) {
+	o, err := newOutside()
+	if err != nil {
+		return nil, nil, err
+	}
+	return o, func() { _ = o.close() }, nil
 }
 
 // Tell tells Inside a value, which it finds by in.Arg.

@@ -44,6 +44,9 @@ func openOfPidOne(name string, flags int) error {
 // ofPidOne tries something of pid 1's. While that still holds the capabilities of the
 // set-up, ptrace(2)'s rule protects it in any case: it lays them down right after the exec.
 func ofPidOne(try func() error) error {
+	if os.Getpid() == 1 {
+		return NotFound("a pid 1 beside this process")
+	}
 	var err error
 	for range 50 {
 		if err = try(); err == nil {

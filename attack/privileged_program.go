@@ -14,16 +14,13 @@ import (
 // A program file can give whoever executes it the ids of its owner, or capabilities. It
 // lies in a directory that the policy shows, and the attacker is an ordinary user.
 
-var (
-	noSuidShown = &Layer{Name: "nosuid", Step: "write $DIR", Call: "mount_setattr"}
-	boundingSet = &Layer{Name: "capability bounding set", Step: "capability bounds"}
-)
+var boundingSet = &Layer{Name: "capability bounding set", Step: "capability bounds"}
 
 var setUIDProgram = Attack{
 	Name: "set-uid-program", Group: "credentials", Reference: "execve(2), path: set-user-ID; CVE-2025-6019",
 	Tries: "execute a program that is set-user-ID root",
 	Door:  ordinaryAttacker,
-	Stops: []Stop{{NoNewPrivs, Hidden}, {noSuidShown, Hidden}, {UserNamespace, Hidden}},
+	Stops: []Stop{{NoNewPrivs, Hidden}, {NoSuid, Hidden}, {UserNamespace, Hidden}},
 	Needs: onlyRoot("only root can make such a program"),
 	Outside: func(o *Outside) error {
 		_, err := o.program(0o4755)
@@ -37,7 +34,7 @@ var fileCapabilities = Attack{
 	Name: "file-capabilities", Group: "credentials", Reference: "capabilities(7), path: file capabilities",
 	Tries: "execute a program whose file gives a capability",
 	Door:  append([]string{"net host"}, ordinaryAttacker...),
-	Stops: []Stop{{NoNewPrivs, Hidden}, {noSuidShown, Hidden}, {UserNamespace, Hidden}, {boundingSet, "EPERM"}},
+	Stops: []Stop{{NoNewPrivs, Hidden}, {NoSuid, Hidden}, {UserNamespace, Hidden}, {boundingSet, "EPERM"}},
 	Needs: onlyRoot("only root can make such a program"),
 	Outside: func(o *Outside) error {
 		path, err := o.program(0o755)

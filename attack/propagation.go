@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,9 +37,15 @@ var mountComesIn = Attack{
 				case <-time.After(5 * time.Millisecond):
 				}
 			}
-			if unix.Mount("none", filepath.Join(at, "later"), "tmpfs", 0, "") == nil {
-				_, _ = o.SecretFile("shared/later/file")
+			// Several, as Linux 6.18 misses one now and then when other namespaces end meanwhile.
+			for i := range attempts {
+				later := filepath.Join(at, "later", strconv.Itoa(i))
+				if os.Mkdir(later, 0o700) == nil && unix.Mount("none", later, "tmpfs", 0, "") == nil {
+					_ = os.WriteFile(filepath.Join(later, "file"), []byte(o.Secret), 0o600)
+				}
+				time.Sleep(5 * time.Millisecond)
 			}
+			_ = os.WriteFile(filepath.Join(o.Dir, "mounted"), nil, 0o600)
 		}()
 		o.Defer(func() { close(over); <-ended })
 		return nil
@@ -47,11 +54,16 @@ var mountComesIn = Attack{
 		if err := os.WriteFile(filepath.Join(in.Arg("dir"), "go"), nil, 0o600); err != nil {
 			return Failed(err)
 		}
-		for range 100 {
-			if in.TakeFile(filepath.Join(in.Arg("dir"), "shared/later/file")) == nil {
-				return nil
+		for range 1000 {
+			if _, err := os.Stat(filepath.Join(in.Arg("dir"), "mounted")); err == nil {
+				break
 			}
 			time.Sleep(5 * time.Millisecond)
+		}
+		for i := range attempts {
+			if in.TakeFile(filepath.Join(in.Arg("dir"), "shared/later", strconv.Itoa(i), "file")) == nil {
+				return nil
+			}
 		}
 		return NotFound("what was mounted")
 	},
@@ -79,6 +91,8 @@ var mountGoesOut = Attack{
 	},
 }
 
+const attempts = 10
+
 var needsMounts = onlyRootMounts("only root may mount something outside")
 
 // onlyRootMounts is a Needs: what takes CAP_SYS_ADMIN over the host's mounts.
@@ -102,8 +116,7 @@ func (o *Outside) sharedMount() (string, error) {
 		return "", os.NewSyscallError("mount", err)
 	}
 	o.Defer(func() {
-		_ = unix.Unmount(filepath.Join(at, "later"), unix.MNT_DETACH)
-		_ = unix.Unmount(at, unix.MNT_DETACH)
+		_ = unix.Unmount(at, unix.MNT_DETACH) // and what is below
 	})
 	return at, os.NewSyscallError("mount", unix.Mount("", at, "", unix.MS_SHARED, ""))
 }

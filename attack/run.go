@@ -86,8 +86,11 @@ func (b Bare) Run(ctx context.Context, argv []string, files []*os.File, stdout i
 		return Ended{}, err
 	}
 	ended := Ended{Why: strings.TrimSpace(words.String())}
-	if ws, ok := e.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+	switch ws, ok := e.Sys().(syscall.WaitStatus); {
+	case ok && ws.Signaled():
 		ended.Signal = ws.Signal()
+	case ok && len(b.Prefix) > 0 && ws.ExitStatus() > 128 && ws.ExitStatus() <= 128+64:
+		ended.Signal = syscall.Signal(ws.ExitStatus() - 128) // as other sandboxes and shells say it
 	}
 	return ended, nil
 }
@@ -118,7 +121,13 @@ func (s Sandboxed) Run(ctx context.Context, argv []string, files []*os.File, std
 
 // Under is what becomes of a under p, which is not changed.
 func (a *Attack) Under(ctx context.Context, p *policy.Policy) (Outcome, error) {
-	out, err := a.try(ctx, func(o *Outside) (Box, error) { return SandboxOf(p, o, slices.Concat(a.Limits, a.Given)) }, p)
+	out, err := a.try(ctx, func(o *Outside) (Box, error) {
+		b, err := SandboxOf(p, o, slices.Concat(a.Limits, a.Given))
+		if s, ok := b.(Sandboxed); ok && a.Apart {
+			b = apart{s}
+		}
+		return b, err
+	}, p)
 	if err != nil && len(a.Limits) > 0 {
 		// A limit that can't be had refuses the run, and says why.
 		out.Verdict, out.Detail, err = NotTried, err.Error(), nil
@@ -141,12 +150,15 @@ func with(p *policy.Policy, o *Outside, flags []string) (*policy.Policy, error) 
 	if err != nil {
 		return nil, err
 	}
-	for _, f := range append([]string{"read " + exe}, o.Given(flags)...) {
-		name, value, _ := strings.Cut(f, " ")
-		if name == "root" {
-			takeRoot(q, value)
-			continue
+	given := o.Given(flags)
+	if len(given) > 0 {
+		if dir, ok := strings.CutPrefix(given[0], "root "); ok {
+			takeRoot(q, dir)
+			given = given[1:]
 		}
+	}
+	for _, f := range append([]string{"read " + exe}, given...) {
+		name, value, _ := strings.Cut(f, " ")
 		flag := policy.FlagNamed(name)
 		if flag == nil {
 			return nil, fmt.Errorf("attack: no flag --%s", name)
@@ -187,6 +199,10 @@ func (a *Attack) try(ctx context.Context, box func(*Outside) (Box, error), p *po
 			out.Verdict, out.Detail = NotTried, "the policy sets no such limit: "+flag
 			return out, nil
 		}
+	}
+	if p != nil && a.Granted != "" && hasGroup(p, a.Granted) {
+		out.Verdict, out.Detail = NotTried, "the policy's filter grants it: "+a.Granted
+		return out, nil
 	}
 	o, err := newOutside()
 	if err != nil {
@@ -298,6 +314,16 @@ func (a *Attack) layer(sign string, f *Failure, p *policy.Policy) string {
 		return Root.Name // what the door would show is not there
 	}
 	return ""
+}
+
+// hasGroup reports whether the policy's filter has a group of that name.
+func hasGroup(p *policy.Policy, name string) bool {
+	arch, ok := seccomp.ArchByName(runtime.GOARCH)
+	if !ok {
+		return false
+	}
+	f, _, _, err := p.Filter(arch, [2]int{})
+	return err == nil && slices.ContainsFunc(f.Groups, func(g seccomp.Group) bool { return g.Name == name })
 }
 
 // filterRefuses names the group of the policy's filter that answers a call with sign.

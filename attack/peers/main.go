@@ -1,53 +1,79 @@
-// Command peers tries every attack in other sandboxes, and prints a table of what
-// became of each:
+// Command peers tries every attack in other sandboxes as well, and prints what became of
+// each, for docs/security.md. Root and an ordinary user with an account run it, each
+// for a part of the table:
 //
-//	CGO_ENABLED=0 go run ./attack/peers > table.md
+//	go build -o peers ./attack/peers
+//	./peers -o root.json
+//	su user -c './peers -o user.json'
+//	./peers -table root.json user.json
 //
-// Root runs it. It looks at no ordinary user's sandboxes yet.
+// What is attacked is in the caller's home, or in /srv. Everything that is made is taken away.
 package main
 
 import (
-	"context"
-	"errors"
+	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"slices"
+	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/cloche-sandbox/cloche/attack"
-	"github.com/cloche-sandbox/cloche/policy"
 )
-
-// peer is a sandbox.
-type peer struct {
-	name, flags string
-	version     []string
-	box         func(a *attack.Attack, o *attack.Outside) (attack.Box, error)
-}
-
-// notTried is why a cell is left empty.
-type notTried string
-
-func (n notTried) Error() string { return string(n) }
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == attack.Arg {
 		os.Exit(attack.Main(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == probeArg {
+		os.Exit(probe())
+	}
 	if status, done := attack.InOwnMounts(); done {
 		os.Exit(status)
 	}
-	if err := run(); err != nil {
+	out := flag.String("o", "", "write what happened to this file, as JSON")
+	table := flag.Bool("table", false, "print the table of such files")
+	only := flag.String("only", "", "try this attack alone")
+	flag.Parse()
+	err := run(*out, *only)
+	if *table {
+		err = print(flag.Args())
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
-	// Not below /tmp, which the sandboxes replace: that would hide the prey by chance.
-	dir, err := os.MkdirTemp("/var/tmp", "cloche-peers-")
+// Findings is what one user's run found.
+type Findings struct {
+	User      string // "root" or "ordinary user"
+	Kernel    string
+	Sandboxes []Sandbox
+	Cells     map[string]map[string]string // attack → sandbox → what became of it
+	Knowledge map[string]map[string]string // what there is to know → sandbox → what is told
+}
+
+// Sandbox is a column.
+type Sandbox struct{ Name, Version, Flags string }
+
+func run(out, only string) error {
+	if out == "" && only == "" {
+		return fmt.Errorf("neither -o FILE nor -table FILES nor -only ATTACK")
+	}
+	if out != "" {
+		var err error
+		if out, err = filepath.Abs(out); err != nil {
+			return err
+		}
+	}
+	// Not below /tmp, which sandboxes replace: that would hide the prey by chance.
+	home, err := preyHome()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(home, "cloche-peers-")
 	if err != nil {
 		return err
 	}
@@ -55,164 +81,67 @@ func run() error {
 	if err := os.Setenv("TMPDIR", dir); err != nil {
 		return err
 	}
-	peers := contenders()
-	fmt.Printf("%s, %s, uid %d.\n\n", time.Now().UTC().Format(time.DateOnly), words("uname", "-sr"), os.Getuid())
-	head, rule := "| attack |", "|---|"
-	for _, p := range peers {
-		fmt.Printf("- **%s** (%s): `%s`\n", p.name, words(p.version...), p.flags)
-		head += " " + p.name + " |"
-		rule += "---|"
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return err
 	}
-	fmt.Printf("\n%s\n%s\n", head, rule)
-	for _, a := range attack.Corpus() {
-		fmt.Fprintln(os.Stderr, a.Name)
-		row := "| `" + a.Name + "` |"
-		for _, p := range peers {
-			row += " " + cell(a, p) + " |"
-		}
-		fmt.Println(row)
+	if err := os.Chdir("/"); err != nil { // nothing is shown because it is the working directory
+		return err
 	}
-	return nil
-}
-
-// cell is what became of an attack, in a word.
-func cell(a *attack.Attack, p peer) string {
-	out, err := a.In(context.Background(), func(o *attack.Outside) (attack.Box, error) {
-		b, err := p.box(a, o)
-		if _, ok := b.(attack.Sandboxed); ok {
-			return b, err
+	f := Findings{
+		User: "ordinary user", Kernel: words("uname", "-sr"),
+		Cells: map[string]map[string]string{}, Knowledge: map[string]map[string]string{},
+	}
+	if os.Geteuid() == 0 {
+		f.User = "root"
+	}
+	for _, s := range sandboxes(dir) {
+		if s.missing != "" {
+			fmt.Fprintf(os.Stderr, "%s: %s\n", s.Name, s.missing)
+			continue
 		}
-		for _, e := range o.Env {
-			name, value, _ := strings.Cut(e, "=")
-			if err := os.Setenv(name, value); err != nil {
-				return nil, err
+		f.Sandboxes = append(f.Sandboxes, s.Sandbox)
+		for _, a := range attack.Corpus() {
+			if only != "" && a.Name != only {
+				continue
 			}
-			o.Defer(func() { os.Unsetenv(name) })
+			if f.Cells[a.Name] == nil {
+				f.Cells[a.Name] = map[string]string{}
+			}
+			short, long := s.try(a)
+			f.Cells[a.Name][s.Name] = short
+			fmt.Fprintf(os.Stderr, "%-28s %-24s %s  %s\n", s.Name, a.Name, short, long)
 		}
-		return b, err
-	})
-	var n notTried
-	switch {
-	case errors.As(err, &n):
-		return "not tried: " + string(n)
-	case err != nil:
-		return "not tried: " + clean(err.Error())
-	case out.Verdict == attack.Escaped:
-		return "**OUT**"
-	case out.Verdict == attack.Stopped:
-		return "stopped (" + out.Sign + ")"
+		if only == "" {
+			if err := s.know(f.Knowledge); err != nil {
+				fmt.Fprintf(os.Stderr, "%s: knowledge: %v\n", s.Name, err)
+			}
+		}
 	}
-	return "not tried: " + clean(out.Detail)
+	if out == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(f, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(out, b, 0o644)
 }
 
-func clean(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	return strings.ReplaceAll(s, "|", `\|`)
+// preyHome is where what is attacked lies: root's own home is closed to the ordinary
+// user who is one of its victims.
+func preyHome() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/srv", nil
+	}
+	return os.UserHomeDir()
 }
 
+// words is the first line of what a program says.
 func words(argv ...string) string {
-	if len(argv) == 0 {
-		return "no program"
-	}
 	out, err := exec.Command(argv[0], argv[1:]...).Output()
 	if err != nil {
-		return "not installed"
+		return ""
 	}
-	return clean(strings.TrimSpace(string(out)))
-}
-
-func contenders() []peer {
-	readOnly := "--new-session --die-with-parent --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-net --unshare-pid"
-	app := "--unshare-pid --unshare-ipc --unshare-uts --unshare-net --unshare-cgroup-try --die-with-parent --ro-bind /usr /usr --ro-bind /etc /etc " +
-		"--symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp"
-	return []peer{
-		{"no sandbox", "unshare --mount", []string{"unshare", "--version"}, func(a *attack.Attack, _ *attack.Outside) (attack.Box, error) {
-			if len(a.Given) > 0 {
-				return nil, notTried("there is no set-up")
-			}
-			if len(a.Limits) > 0 {
-				return attack.Bare{}, nil
-			}
-			for _, d := range a.Door {
-				if strings.Contains(d, "$DIR") {
-					return nil, notTried("there is no mount to undo")
-				}
-			}
-			return attack.Bare{Prefix: []string{"unshare", "--mount"}}, nil
-		}},
-		{"cloche", "default profile", nil, cloche},
-		{"bwrap, read-only /", readOnly, []string{"bwrap", "--version"}, bubblewrap(readOnly)},
-		{"bwrap, an application", app, []string{"bwrap", "--version"}, bubblewrap(app)},
-		{"firejail", "--quiet", []string{"sh", "-c", "firejail --version | head -1"}, firejail},
-	}
-}
-
-// cloche is the default profile with the attack's doors to files, which the others
-// get too, and its limits.
-func cloche(a *attack.Attack, o *attack.Outside) (attack.Box, error) {
-	p, _ := policy.Builtin("default")
-	flags := slices.Concat(a.Limits, a.Given)
-	for _, d := range a.Door {
-		if strings.Contains(d, "$DIR") {
-			flags = append(flags, d)
-		}
-	}
-	return attack.SandboxOf(p, o, flags)
-}
-
-func bubblewrap(flags string) func(*attack.Attack, *attack.Outside) (attack.Box, error) {
-	return func(a *attack.Attack, o *attack.Outside) (attack.Box, error) {
-		exe, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		argv := append([]string{"bwrap"}, strings.Fields(flags)...)
-		argv = append(argv, "--ro-bind", exe, exe)
-		for _, l := range a.Limits {
-			size, ok := strings.CutPrefix(l, "tmpfs /tmp:size=")
-			if !ok || size != "1M" {
-				return nil, notTried("no such limit")
-			}
-			argv = append(argv, "--size", "1048576", "--tmpfs", "/tmp")
-			argv = append(argv, "--ro-bind", exe, exe)
-		}
-		for _, d := range o.Given(slices.Concat(a.Given, a.Door)) {
-			name, at, _ := strings.Cut(d, " ")
-			switch name {
-			case "bind":
-				from, to, _ := strings.Cut(at, ":")
-				argv = append(argv, "--bind", from, to)
-			case "tmpfs":
-				argv = append(argv, "--tmpfs", at)
-			case "overlay":
-				to, from, _ := strings.Cut(at, ":lower=")
-				argv = append(argv, "--bind", from, to) // this version has no overlay
-			case "read":
-				argv = append(argv, "--ro-bind", at, at)
-			case "write":
-				argv = append(argv, "--bind", at, at)
-			case "hide":
-				argv = append(argv, "--ro-bind", "/dev/null", at)
-			case "map-root", "cap-add":
-				return nil, notTried("no door")
-			}
-		}
-		return attack.Bare{Prefix: append(argv, "--")}, nil
-	}
-}
-
-// firejail is as it is without flags: its default profile is a list of what is hidden.
-func firejail(a *attack.Attack, o *attack.Outside) (attack.Box, error) {
-	if len(a.Given) > 0 {
-		return nil, notTried("no such flags")
-	}
-	if len(a.Limits) > 0 {
-		return nil, notTried("no such limit")
-	}
-	for _, d := range a.Door {
-		if strings.HasPrefix(d, "hide ") || d == "map-root" {
-			return nil, notTried("no door")
-		}
-	}
-	return attack.Bare{Prefix: []string{"firejail", "--quiet", "--"}}, nil
+	s, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return s
 }

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/cloche-sandbox/cloche/attack"
+)
+
+// print writes the tables of docs/security.md: a cell holds what each user's run found, once
+// where they agree.
+func print(files []string) error {
+	var all []Findings
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		var f Findings
+		if err := json.Unmarshal(b, &f); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, f)
+	}
+	if len(all) == 0 {
+		return fmt.Errorf("-table: no files")
+	}
+	var names []string
+	fmt.Printf("%s, as %s.\n\n| sandbox | version | how it is called |\n|---|---|---|\n", all[0].Kernel, users(all))
+	for _, f := range all {
+		for _, s := range f.Sandboxes {
+			if !slices.Contains(names, s.Name) {
+				names = append(names, s.Name)
+				fmt.Printf("| %s | %s | %s |\n", s.Name, s.Version, s.Flags)
+			}
+		}
+	}
+	head := " | " + strings.Join(names, " | ") + " |\n|" + strings.Repeat("---|", len(names)+1)
+	group := ""
+	for _, a := range attack.Corpus() {
+		if a.Group != group {
+			group = a.Group
+			fmt.Printf("\n### %s\n\n| attack%s\n", group, head)
+		}
+		fmt.Printf("| `%s`: %s |", a.Name, clean(a.Tries))
+		for _, n := range names {
+			fmt.Printf(" %s |", cell(all, n, func(f *Findings) map[string]string { return f.Cells[a.Name] }))
+		}
+		fmt.Println()
+	}
+	fmt.Printf("\n## What is visible of the host\n\n| what%s\n", head)
+	for _, k := range things {
+		fmt.Printf("| %s |", k.name)
+		for _, n := range names {
+			fmt.Printf(" %s |", cell(all, n, func(f *Findings) map[string]string { return f.Knowledge[k.name] }))
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+func users(all []Findings) string {
+	var who []string
+	for _, f := range all {
+		who = append(who, f.User)
+	}
+	return strings.Join(who, " and as ")
+}
+
+// cell is what the runs found of one sandbox.
+func cell(all []Findings, name string, of func(*Findings) map[string]string) string {
+	var said []string
+	for i := range all {
+		if s := of(&all[i])[name]; s != "" && !slices.Contains(said, s) {
+			said = append(said, s)
+		}
+	}
+	if len(said) > 1 {
+		said = slices.DeleteFunc(said, func(s string) bool { return s == untried })
+	}
+	switch {
+	case len(said) == 0:
+		return untried
+	case len(said) == 1:
+		return said[0]
+	}
+	var each []string
+	for i := range all {
+		if s := of(&all[i])[name]; s != "" {
+			each = append(each, all[i].User+": "+s)
+		}
+	}
+	return strings.Join(each, "; ")
+}
+
+func clean(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return strings.ReplaceAll(s, "|", `\|`)
+}
