@@ -13,7 +13,6 @@ var killPidOne = Attack{
 	Name: "kill-pid1", Group: "signals", Reference: "pid_namespaces(7), kill(2)",
 	Tries:   "end the sandbox by SIGKILL and SIGSTOP to its pid 1",
 	Stops:   []Stop{{PIDNamespace, Unharmed}},
-	Door:    []string{"landlock off"}, // its scope refuses it too
 	Unshown: "outside of a pid namespace, pid 1 is the machine's own",
 	Outside: func(o *Outside) error {
 		ns, err := os.Readlink("/proc/self/ns/pid")
@@ -25,9 +24,7 @@ var killPidOne = Attack{
 			return NotFound("a pid 1 of the sandbox's own")
 		}
 		for _, s := range []unix.Signal{unix.SIGKILL, unix.SIGSTOP} {
-			if _, err := Call(unix.SYS_KILL, 1, uintptr(s)); err != nil {
-				return err
-			}
+			_ = unix.Kill(1, s) // EPERM where Landlock's scope has a word in it
 		}
 		time.Sleep(20 * time.Millisecond)
 		return nil // that it can say so is what shows that it failed

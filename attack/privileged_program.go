@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -82,7 +83,11 @@ func (o *Outside) program(mode uint32) (string, error) {
 
 // gain executes the program, which says what it got.
 func (in *Inside) gain(what string) error {
-	out, err := exec.Command(in.Arg("path"), Arg, gainedRole).Output()
+	cmd := exec.Command(in.Arg("path"), Arg, gainedRole)
+	if os.Geteuid() == 0 { // root has nothing to gain: as somebody else, where it may be that
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: anOrdinaryUser, Gid: anOrdinaryUser, NoSetGroups: true}}
+	}
+	out, err := cmd.Output()
 	if err != nil {
 		return Failed(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cloche-sandbox/cloche/attack"
@@ -34,7 +35,7 @@ func main() {
 	}
 	out := flag.String("o", "", "write what happened to this file, as JSON")
 	table := flag.Bool("table", false, "print the table of such files")
-	only := flag.String("only", "", "try this attack alone")
+	only := flag.String("only", "", "try this attack alone, and change what the file has of it")
 	flag.Parse()
 	err := run(*out, *only)
 	if *table {
@@ -94,12 +95,19 @@ func run(out, only string) error {
 	if os.Geteuid() == 0 {
 		f.User = "root"
 	}
+	if b, err := os.ReadFile(out); err == nil && only != "" {
+		if err := json.Unmarshal(b, &f); err != nil {
+			return fmt.Errorf("%s: %w", out, err)
+		}
+	}
 	for _, s := range sandboxes(dir) {
 		if s.missing != "" {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", s.Name, s.missing)
 			continue
 		}
-		f.Sandboxes = append(f.Sandboxes, s.Sandbox)
+		if !slices.Contains(f.Sandboxes, s.Sandbox) {
+			f.Sandboxes = append(f.Sandboxes, s.Sandbox)
+		}
 		for _, a := range attack.Corpus() {
 			if only != "" && a.Name != only {
 				continue

@@ -43,9 +43,9 @@ func print(files []string) error {
 	for _, a := range attack.Corpus() {
 		if a.Group != group {
 			group = a.Group
-			fmt.Printf("\n### %s\n\n| attack%s\n", group, head)
+			fmt.Printf("\n### %s\n\n| attack | what stops it in Cloche%s\n", group, strings.Replace(head, "|---", "|---|---", 1))
 		}
-		fmt.Printf("| `%s`: %s |", a.Name, clean(a.Tries))
+		fmt.Printf("| `%s`: %s | %s |", a.Name, clean(a.Tries), layers(a))
 		for _, n := range names {
 			fmt.Printf(" %s |", cell(all, n, func(f *Findings) map[string]string { return f.Cells[a.Name] }))
 		}
@@ -60,6 +60,19 @@ func print(files []string) error {
 		fmt.Println()
 	}
 	return nil
+}
+
+// layers are those that stop an attack, each by itself.
+func layers(a *attack.Attack) string {
+	var names []string
+	for _, s := range a.Stops {
+		names = append(names, s.Layer.Name)
+	}
+	s := strings.Join(names, ", ")
+	if a.Unshown != "" {
+		s += " (not shown to work: " + clean(a.Unshown) + ")"
+	}
+	return s
 }
 
 func users(all []Findings) string {

@@ -1,0 +1,55 @@
+package checks
+
+import (
+	"fmt"
+	"regexp"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/cloche-sandbox/cloche/attack"
+)
+
+// TestSecurityPage holds docs/security.md against the corpus: every attack has one row, which
+// says what it tries and what stops it, nothing has a row that is none, and nothing got
+// out of Cloche.
+func TestSecurityPage(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the page is about x86-64's attacks, too")
+	}
+	text := page(t, "security.md")
+	_, text, _ = strings.Cut(text, "\n## The attacks\n")
+	text, _, _ = strings.Cut(text, "\n## What is visible")
+	rows := map[string][]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z0-9-]+)`: (.*) \\|$").FindAllStringSubmatch(text, -1) {
+		if rows[m[1]] != nil {
+			t.Errorf("docs/security.md: two rows of %s", m[1])
+		}
+		rows[m[1]] = strings.Split(m[2], " | ")
+	}
+	for _, a := range attack.Corpus() {
+		row := rows[a.Name]
+		delete(rows, a.Name)
+		var layers []string
+		for _, s := range a.Stops {
+			layers = append(layers, s.Layer.Name)
+		}
+		stops := strings.Join(layers, ", ")
+		if a.Unshown != "" {
+			stops += fmt.Sprintf(" (not shown to work: %s)", a.Unshown)
+		}
+		switch {
+		case row == nil:
+			t.Errorf("docs/security.md: no row of %s; see attack/peers", a.Name)
+		case len(row) != 10:
+			t.Errorf("docs/security.md: %s: %d cells", a.Name, len(row))
+		case row[0] != a.Tries || row[1] != stops:
+			t.Errorf("docs/security.md: %s: is %q, %q, want %q, %q", a.Name, row[0], row[1], a.Tries, stops)
+		case strings.Contains(row[3], "out"):
+			t.Errorf("docs/security.md: %s got out of Cloche: %q", a.Name, row[3])
+		}
+	}
+	for name := range rows {
+		t.Errorf("docs/security.md: a row of %s, which is no attack", name)
+	}
+}
