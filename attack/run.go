@@ -41,6 +41,16 @@ type Outcome struct {
 	Unshown string `json:"unshown,omitempty"`
 }
 
+// Meant are the layers that are meant to stop it, each by itself.
+func (o *Outcome) Meant() string {
+	var names []string
+	for _, e := range o.Expected {
+		name, _, _ := strings.Cut(e, " (")
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
+
 // Verdict is an outcome in a word.
 type Verdict string
 
