@@ -14,8 +14,8 @@ import (
 // sockets, and the inodes of a tmpfs, which its size does not bound.
 
 var (
-	memoryPipes = kernelMemory("memory-pipes", "pipe(7), F_SETPIPE_SZ(2const)", "use more memory than the limit, as what waits in pipes", func() error {
-		for range 56 { // of the 64 MiB that the kernel gives a user (pipe-user-pages-soft)
+	memoryPipes = limitedTo("memory 16M", kernelMemory("memory-pipes", "pipe(7), F_SETPIPE_SZ(2const)", "use more memory than the limit, as what waits in pipes", func() error {
+		for range 24 { // of the 64 MiB that the kernel gives a user (pipe-user-pages-soft), for all that run at once
 			var p [2]int
 			if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 				return err
@@ -28,7 +28,7 @@ var (
 			}
 		}
 		return nil
-	})
+	}))
 	memorySockets = kernelMemory("memory-sockets", "unix(7), SO_SNDBUF in socket(7)", "use more memory than the limit, as what waits in sockets", func() error {
 		for range 300 {
 			p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -129,6 +129,11 @@ var memoryHugePages = func() Attack {
 	}
 	return a
 }()
+
+func limitedTo(limit string, a Attack) Attack {
+	a.Limits = []string{limit}
+	return a
+}
 
 func kernelMemory(name, reference, tries string, take func() error) Attack {
 	a := memoryBomb(name, reference, tries, func(int) error { return take() })
