@@ -56,7 +56,11 @@ func (b *builder) launcher() {
 	if b.in.CgroupFD >= 0 {
 		// Linux 5.7: born in its cgroup, with no attach afterwards.
 		f := Flags(append(flags, cCloneIntoCgroup)...)
-		args := words("{flags="+f.String()+", cgroup=…}", f.value, 0, 0, 0, 0, 0, 0, 0, 0, 0, uint64(b.in.CgroupFD))
+		text, exit := "{flags="+f.String()+", cgroup=…}", uint64(0) // with CLONE_PARENT it is the launcher's own, and must be 0
+		if !b.supervised() {
+			text, exit = "{flags="+f.String()+", exit_signal=SIGCHLD, cgroup=…}", uint64(unix.SIGCHLD)
+		}
+		args := words(text, f.value, 0, 0, 0, exit, 0, 0, 0, 0, 0, uint64(b.in.CgroupFD))
 		b.op(SysClone3, Ref(args), Num(88)).to(pid)
 	} else {
 		b.op(SysClone, Flags(append(flags, cSigchld)...), null, null, null, null).to(pid)

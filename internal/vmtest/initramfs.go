@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// machine is what qemu boots.
+type machine struct {
+	kernel  string // file
+	initrd  string // file
+	version string // of the kernel's package
+}
+
+// modules that a host has loaded, or loads when asked: there is no udev in a guest.
+var modules = []string{"overlay", "fuse", "veth", "tun", "af_alg", "algif_hash", "crypto_user", "vsock", "x_tables", "nfnetlink"}
+
+// make makes a guest's kernel and initramfs.
+func (m *maker) make(g *guest, opt options) (*machine, error) {
+	a, err := m.apt(g.suite, g.arch)
+	if err != nil {
+		return nil, err
+	}
+	target := ""
+	if strings.HasSuffix(g.suite, "-backports") {
+		target = g.suite
+	}
+	kernelFiles, err := a.fetch(target, []string{g.kernel})
+	if err != nil {
+		return nil, err
+	}
+	kernelFiles = slices.DeleteFunc(kernelFiles, func(f string) bool { return !strings.Contains(filepath.Base(f), "linux-image-") })
+	kdir, err := m.unpacked("kernel-"+g.name, kernelFiles, nil)
+	if err != nil {
+		return nil, err
+	}
+	userFiles, err := a.fetch("", g.packages)
+	if err != nil {
+		return nil, err
+	}
+	user, err := m.unpacked("user-"+g.name, userFiles, finishUserland)
+	if err != nil {
+		return nil, err
+	}
+	kernels, _ := filepath.Glob(filepath.Join(kdir, "boot/vmlinuz-*"))
+	if len(kernels) != 1 {
+		return nil, fmt.Errorf("%s: %d kernels in it", g.kernel, len(kernels))
+	}
+	base := user + ".cpio"
+	if newer(user+".key", base) {
+		if err := writeArchive(base, func(a *archive) error { return a.tree("guest", user) }); err != nil {
+			return nil, err
+		}
+	}
+	own := filepath.Join(m.cache, g.name+".own.cpio")
+	if err := writeArchive(own, func(a *archive) error { return m.ownPart(a, g, kdir, opt) }); err != nil {
+		return nil, err
+	}
+	initrd := filepath.Join(m.cache, g.name+".initrd")
+	if err := concatenate(initrd, base, own); err != nil {
+		return nil, err
+	}
+	return &machine{kernel: kernels[0], initrd: initrd, version: strings.TrimPrefix(filepath.Base(kernels[0]), "vmlinuz-")}, nil
+}
+
+func newer(a, b string) bool {
+	fa, err := os.Stat(a)
+	if err != nil {
+		return true
+	}
+	fb, err := os.Stat(b)
+	return err != nil || fa.ModTime().After(fb.ModTime())
+}
+
+func writeArchive(name string, fill func(a *archive) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	a := newArchive(f)
+	if err := fill(a); err != nil {
+		return err
+	}
+	if err := a.close(); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func concatenate(name string, parts ...string) error {
+	out, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	for _, p := range parts {
+		in, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, in)
+		in.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+// Job is what init carries out; package guest reads it.
+type Job struct {
+	Modules []string // files to load
+	Setup   []string
+	Tests   []JobTests
+}
+
+// JobTests is one test program, with its directory and arguments.
+type JobTests struct {
+	Dir  string
+	Args []string
+}
+
+// ownPart is what changes with the module: init, modules, test programs with their testdata.
+func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error {
+	job := Job{Setup: g.setup}
+	for _, name := range modules {
+		found, err := moduleFile(kernel, name)
+		if err != nil {
+			return err
+		}
+		if found == "" {
+			continue // built in, or not there
+		}
+		at := filepath.Join("modules", filepath.Base(found))
+		if err := a.file(at, found); err != nil {
+			return err
+		}
+		job.Modules = append(job.Modules, "/"+at)
+	}
+	root, err := goOutput(g.arch, "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	build := filepath.Join(m.cache, "build-"+g.arch)
+	if err := os.MkdirAll(build, 0o755); err != nil {
+		return err
+	}
+	init := filepath.Join(build, "init")
+	if _, err := goOutput(g.arch, "build", "-o", init, "./internal/vmtest/guest"); err != nil {
+		return err
+	}
+	if err := a.file("init", init); err != nil {
+		return err
+	}
+	cloche := filepath.Join(build, "cloche")
+	if _, err := goOutput(g.arch, "build", "-o", cloche, "./cmd/cloche"); err != nil {
+		return err
+	}
+	if err := a.file("guest/usr/local/bin/cloche", cloche); err != nil {
+		return err
+	}
+	chosen := g.tests
+	if opt.sh != "" {
+		job.Tests, chosen = []JobTests{{Dir: "/", Args: []string{"/bin/sh", "-c", opt.sh}}}, nil
+	}
+	for _, t := range chosen {
+		exe := filepath.Join(build, strings.ReplaceAll(t.dir, "/", "-")+".test")
+		if _, err := goOutput(g.arch, "test", "-c", "-o", exe, "./"+t.dir); err != nil {
+			return err
+		}
+		at := filepath.Join("guest/suite", t.dir)
+		if err := a.file(filepath.Join(at, filepath.Base(exe)), exe); err != nil {
+			return err
+		}
+		if data := filepath.Join(root, t.dir, "testdata"); isDir(data) {
+			if err := a.tree(filepath.Join(at, "testdata"), data); err != nil {
+				return err
+			}
+		}
+		args := []string{"./" + filepath.Base(exe), "-test.v=test2json", "-test.timeout=10m"}
+		switch {
+		case opt.run != "":
+			args = append(args, "-test.run="+opt.run)
+		case t.run != "":
+			args = append(args, "-test.run="+t.run)
+		}
+		if t.skip != "" {
+			args = append(args, "-test.skip="+t.skip)
+		}
+		job.Tests = append(job.Tests, JobTests{Dir: "/suite/" + t.dir, Args: args})
+	}
+	b, err := json.Marshal(job)
+	if err != nil {
+		return err
+	}
+	a.bytes("job.json", 0o644, b)
+	return nil
+}
+
+func isDir(name string) bool {
+	fi, err := os.Stat(name)
+	return err == nil && fi.IsDir()
+}
+
+// moduleFile finds a module, also by the other way of writing its name.
+func moduleFile(kernel, name string) (string, error) {
+	found := ""
+	for _, n := range []string{name, strings.ReplaceAll(name, "_", "-")} {
+		out, err := exec.Command("find", filepath.Join(kernel, "lib/modules"), "-name", n+".ko*").Output()
+		if err != nil {
+			return "", err
+		}
+		if line, _, _ := strings.Cut(string(out), "\n"); line != "" {
+			found = line
+		}
+	}
+	return found, nil
+}
+
+// goOutput runs the go command in the module's root, for another architecture maybe.
+func goOutput(arch string, args ...string) (string, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, errs.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+}
