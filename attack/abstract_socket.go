@@ -12,7 +12,7 @@ import (
 var abstractSocket = Attack{
 	Name: "abstract-socket", Group: "network", Reference: "unix(7), network_namespaces(7)",
 	Tries: "talk to a service outside through its abstract socket",
-	Stops: []Stop{{NetNamespace, "ECONNREFUSED"}, {Landlock, "EPERM"}},
+	Stops: []Stop{{NetNamespace, "ECONNREFUSED"}, {LandlockScope, "EPERM"}},
 	Outside: func(o *Outside) error {
 		name := "@cloche-attack-" + o.Secret
 		o.Tell("socket", name)

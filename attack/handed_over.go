@@ -16,7 +16,7 @@ var (
 	handedOverAbstract = Attack{
 		Name: "scm-rights-abstract", Group: "descriptors", Reference: "unix(7) SCM_RIGHTS",
 		Tries: "receive a directory from an accomplice outside through an abstract socket, and read in it",
-		Stops: []Stop{{NetNamespace, "ECONNREFUSED"}, {Landlock, "EPERM"}},
+		Stops: []Stop{{NetNamespace, "ECONNREFUSED"}, {LandlockScope, "EPERM"}},
 		Outside: func(o *Outside) error {
 			name := "@cloche-accomplice-" + o.Secret
 			o.Tell("socket", name)

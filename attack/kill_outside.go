@@ -8,7 +8,7 @@ import "golang.org/x/sys/unix"
 var killOutside = Attack{
 	Name: "kill-outside", Group: "signals", Reference: "kill(2), pid_namespaces(7)",
 	Tries:   "send SIGUSR1 to a process outside, of the same user",
-	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {Landlock, "EPERM"}},
+	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {LandlockScope, "EPERM"}},
 	Outside: withVictim,
 	Inside: func(in *Inside) error {
 		_, err := Call(unix.SYS_KILL, uintptr(in.Int("pid")), uintptr(unix.SIGUSR1))

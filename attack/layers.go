@@ -1,6 +1,10 @@
 package attack
 
-import "os"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // The layers.
 var (
@@ -13,6 +17,7 @@ var (
 	Root            = &Layer{Name: "root of its own", Off: []string{"read $DIR"}}
 	Seccomp         = &Layer{Name: "seccomp", Off: []string{"seccomp none"}}
 	Landlock        = &Layer{Name: "Landlock", Off: []string{"landlock off"}}
+	LandlockScope   = &Layer{Name: "Landlock's scope", Off: []string{"landlock off"}, Missing: noScope}
 	Capabilities    = &Layer{Name: "no capabilities", Off: []string{"cap-add ALL"}, Refused: true}
 	NoNewPrivs      = &Layer{Name: "no_new_privs", Step: "no new privileges"}
 	NoSuid          = &Layer{Name: "nosuid", Step: "write $DIR", Call: "mount_setattr"}
@@ -22,6 +27,17 @@ var (
 	Descriptors     = &Layer{Name: "descriptors closed", Step: "close descriptors", Call: "close_range"}
 	Undumpable      = &Layer{Name: "pid 1 is undumpable", Step: "protect pid 1"}
 )
+
+// noScope is a Missing: signals and abstract sockets are in Landlock's scope since ABI 6,
+// Linux 6.12.
+func noScope() string {
+	const createRulesetVersion = 1
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, createRulesetVersion)
+	if errno != 0 || abi < 6 {
+		return "this kernel's Landlock has no scope of signals and sockets (ABI 6, Linux 6.12)"
+	}
+	return ""
+}
 
 // onlyRoot is a Needs: what an ordinary user can't do in any case.
 func onlyRoot(what string) func() string {

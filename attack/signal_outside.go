@@ -13,7 +13,7 @@ import (
 var tgkillOutside = Attack{
 	Name: "tgkill-outside", Group: "signals", Reference: "tgkill(2)",
 	Tries:   "send SIGUSR1 to one thread of a process outside",
-	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {Landlock, "EPERM"}},
+	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {LandlockScope, "EPERM"}},
 	Outside: withVictim,
 	Inside: func(in *Inside) error {
 		_, err := Call(unix.SYS_TGKILL, uintptr(in.Int("pid")), uintptr(in.Int("pid")), uintptr(unix.SIGUSR1))
@@ -25,7 +25,7 @@ var tgkillOutside = Attack{
 var sigqueueOutside = Attack{
 	Name: "rt-sigqueueinfo-outside", Group: "signals", Reference: "rt_sigqueueinfo(2)",
 	Tries:   "send a signal with forged data to a process outside",
-	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {Landlock, "EPERM"}},
+	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {LandlockScope, "EPERM"}},
 	Outside: withVictim,
 	Inside: func(in *Inside) error {
 		info := unix.Siginfo{Signo: int32(unix.SIGUSR1), Code: -1} // SI_QUEUE
@@ -41,7 +41,7 @@ var sigqueueOutside = Attack{
 var pidfdSignalOutside = Attack{
 	Name: "pidfd-send-signal-outside", Group: "signals", Reference: "pidfd_send_signal(2)",
 	Tries:   "send SIGUSR1 through a pidfd of a process outside that was handed in",
-	Stops:   []Stop{{PIDNamespace, "EINVAL"}, {Landlock, "EPERM"}},
+	Stops:   []Stop{{PIDNamespace, "EINVAL"}, {LandlockScope, "EPERM"}},
 	Outside: withPidfd,
 	Inside: func(*Inside) error {
 		_, err := Call(unix.SYS_PIDFD_SEND_SIGNAL, 3, uintptr(unix.SIGUSR1), 0, 0)
@@ -55,7 +55,7 @@ var pidfdSignalOutside = Attack{
 var sigioOutside = Attack{
 	Name: "sigio-outside", Group: "signals", Reference: "F_SETOWN(2const)",
 	Tries:   "have the kernel send SIGIO to a process outside",
-	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {Landlock, Unharmed}},
+	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {LandlockScope, Unharmed}},
 	Outside: withVictim,
 	Inside: func(in *Inside) error {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
@@ -94,7 +94,7 @@ var mappedRootKill = Attack{
 	Name: "mapped-root-kill", Group: "signals", Reference: "user_namespaces(7), capabilities(7) CAP_KILL",
 	Tries:   "send SIGUSR1 to a process outside as root of the sandbox's user namespace",
 	Door:    []string{"map-root", "cap-add kill"},
-	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {Landlock, "EPERM"}},
+	Stops:   []Stop{{PIDNamespace, "ESRCH"}, {LandlockScope, "EPERM"}},
 	Outside: withVictim,
 	Inside:  killOutside.Inside,
 	Escaped: (*Outside).VictimHarmed,

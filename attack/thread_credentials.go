@@ -11,7 +11,7 @@ import (
 var threadKill = Attack{
 	Name: "kill-as-another-thread", Group: "signals", Reference: "setresuid(2), nptl(7), kill(2)",
 	Tries: "send SIGUSR1 to another user's process outside from a thread that has become that user",
-	Stops: []Stop{{PIDNamespace, "ESRCH"}, {Landlock, "EPERM"}, {UserNamespace, "EINVAL"}, {Capabilities, "EPERM"}},
+	Stops: []Stop{{PIDNamespace, "ESRCH"}, {LandlockScope, "EPERM"}, {UserNamespace, "EINVAL"}, {Capabilities, "EPERM"}},
 	Needs: onlyRoot("an ordinary user's thread may not become another user in any case"),
 	Outside: func(o *Outside) error {
 		_, err := o.victimOf(anOrdinaryUser)
