@@ -5,7 +5,7 @@ GO      ?= go
 PREFIX  ?= /usr/local
 export CGO_ENABLED = 0
 
-.PHONY: build test lint bench install packages fuzz clean
+.PHONY: build test vmtest lint bench install packages fuzz clean
 
 build:
 	@rm -f bin/cloche # go build would leave one with a prelude as it is
@@ -18,6 +18,11 @@ test: packages lint build
 	GOARCH=arm64 $(GO) build ./...
 	GOARCH=arm64 $(GO) vet ./...
 	$(GO) test -timeout 30m ./...
+	$(GO) run ./internal/vmtest -quick
+
+# Other kernels and machines, under emulation: make vmtest GUEST=arm64 RUN=TestHalves
+vmtest:
+	$(GO) run ./internal/vmtest $(if $(GUEST),-guest '$(GUEST)') $(if $(RUN),-run '$(RUN)')
 
 lint:
 	$(GO) vet ./...

@@ -1,7 +1,10 @@
 package attack
 
 import (
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +30,7 @@ var (
 	}()
 	bpfMap = needsItWorks(refusedCall("bpf", "bpf(2), CVE-2021-3490, CVE-2022-23222", "make a map for programs that run in the kernel",
 		unix.SYS_BPF, unix.BPF_MAP_CREATE, addressOf(&bpfAttr[0]), uintptr(len(bpfAttr))), Stop{Capabilities, "EPERM"}, Stop{UserNamespace, "EPERM"})
-	perfEvent = needsItWorks(refusedCall("perf-event", "perf_event_open(2), CVE-2013-2094", "count what the processor does",
+	perfEvent = withoutParanoia(refusedCall("perf-event", "perf_event_open(2), CVE-2013-2094", "count what the processor does",
 		unix.SYS_PERF_EVENT_OPEN, addressOf(&perfAttr[0]), 0, ^uintptr(0), ^uintptr(0), 0))
 	fanotify = refusedCall("fanotify", "fanotify_init(2), FAN_REPORT_FID", "watch a whole file system",
 		unix.SYS_FANOTIFY_INIT, unix.FAN_REPORT_FID|unix.FAN_CLOEXEC, unix.O_RDONLY)
@@ -104,6 +107,20 @@ func needsItWorks(a Attack, more ...Stop) Attack {
 			return "the kernel does not grant it to this user: " + err.Error()
 		}
 		return ""
+	}
+	return a
+}
+
+// withoutParanoia is an attack on perf, which distributions refuse to whoever has no capability.
+func withoutParanoia(a Attack) Attack {
+	a = needsItWorks(a)
+	works := a.Needs
+	a.Needs = func() string {
+		b, _ := os.ReadFile("/proc/sys/kernel/perf_event_paranoid")
+		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && n > 2 {
+			return "kernel.perf_event_paranoid keeps it from everybody without CAP_PERFMON"
+		}
+		return works()
 	}
 	return a
 }

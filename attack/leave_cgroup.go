@@ -13,7 +13,7 @@ import (
 var leaveCgroup = Attack{
 	Name: "leave-cgroup", Group: "limits", Reference: "cgroups(7) cgroup.procs",
 	Tries: "move to a cgroup that has no limit",
-	Stops: []Stop{{NoSys, "ENOENT"}},
+	Stops: []Stop{{NoSys, "ENOENT"}, {delegation, "ENOENT"}},
 	Needs: func() string {
 		if ownCgroupDir() == "" {
 			return "no directory of this process's cgroup is to be found below /sys/fs/cgroup"
@@ -38,6 +38,18 @@ var leaveCgroup = Attack{
 		return nil
 	},
 }
+
+// delegation: cgroup v2 mounted with nsdelegate lets nobody move out of their cgroup
+// namespace, cgroups(7).
+var delegation = &Layer{Name: "cgroup namespace, of cgroup v2", Off: []string{"share cgroup"}, Missing: func() string {
+	b, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, " - cgroup2 ") && strings.Contains(line, "nsdelegate") && strings.HasPrefix(ownCgroupDir(), strings.Fields(line)[4]) {
+			return ""
+		}
+	}
+	return "the hierarchy is not mounted with nsdelegate"
+}}
 
 // ownCgroupDir is the directory of this process's cgroup: of the pids controller's
 // hierarchy, or of the one hierarchy of cgroup v2.

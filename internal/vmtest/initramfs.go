@@ -24,6 +24,8 @@ var modules = []string{"overlay", "fuse", "veth", "tun", "af_alg", "algif_hash",
 
 // make makes a guest's kernel and initramfs.
 func (m *maker) make(g *guest, opt options) (*machine, error) {
+	m.making.Lock()
+	defer m.making.Unlock()
 	a, err := m.apt(g.suite, g.arch)
 	if err != nil {
 		return nil, err
@@ -168,6 +170,9 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 		return err
 	}
 	chosen := g.tests
+	if opt.quick {
+		chosen = quickly
+	}
 	if opt.sh != "" {
 		job.Tests, chosen = []JobTests{{Dir: "/", Args: []string{"/bin/sh", "-c", opt.sh}}}, nil
 	}

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -27,7 +28,7 @@ func main() {
 	names := flag.String("guest", "", "only these guests, by name or number, with commas between")
 	run := flag.String("run", "", "only tests that match, as of go test -run")
 	sh := flag.String("sh", "", "run these shell commands in each guest instead of tests, and print what they say")
-	quick := flag.Bool("quick", false, "only the guests that are quick")
+	quick := flag.Bool("quick", false, "only the guests that are quick, and of the tests those that find most")
 	list := flag.Bool("list", false, "list the guests")
 	flag.Parse()
 	if *list {
@@ -39,8 +40,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	chosen, err := choose(*names, *quick)
+	if missing := lacking(chosen); missing != "" && *quick && os.Getenv("CLOCHE_REQUIRE") != "all" {
+		fmt.Println("vmtest: skipped:", missing)
+		return
+	}
 	if err == nil {
-		err = runAll(ctx, chosen, options{run: *run, sh: *sh})
+		err = runAll(ctx, chosen, options{run: *run, sh: *sh, quick: *quick})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vmtest:", err)
@@ -49,7 +54,10 @@ func main() {
 }
 
 // options are those of the command line that change what a guest does.
-type options struct{ run, sh string }
+type options struct {
+	run, sh string
+	quick   bool
+}
 
 func choose(names string, quick bool) ([]*guest, error) {
 	var chosen []*guest
@@ -70,48 +78,84 @@ func choose(names string, quick bool) ([]*guest, error) {
 	return chosen, nil
 }
 
-// runAll boots the guests one after the other: each uses all processors.
-func runAll(ctx context.Context, chosen []*guest, opt options) error {
-	for _, tool := range []string{"apt-get", "dpkg-deb", "go"} {
+// lacking is what this machine has not that guests need.
+func lacking(chosen []*guest) string {
+	tools := []string{"apt-get", "dpkg-deb", "go"}
+	for _, g := range chosen {
+		tools = append(tools, qemuFor(g.arch)[0])
+	}
+	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			return fmt.Errorf("%w: guests are made of Debian's packages; run it on Debian or Ubuntu", err)
+			return tool + " is not installed; guests are made of Debian's packages, by apt-get and dpkg-deb, and run in qemu (Debian's qemu-system-x86, and qemu-system-arm for arm64)"
 		}
+	}
+	if _, err := os.Stat(debianKeys); err != nil {
+		return debianKeys + " is not there (Debian's debian-archive-keyring)"
+	}
+	return ""
+}
+
+// runAll boots the guests, side by side, and reports each when it has ended.
+func runAll(ctx context.Context, chosen []*guest, opt options) error {
+	if missing := lacking(chosen); missing != "" {
+		return errors.New(missing)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err
 	}
-	c := &maker{cache: filepath.Join(cache, "cloche", "vmtest")}
+	c := &maker{cache: filepath.Join(cache, "cloche", "vmtest"), turn: make(chan struct{}, max(1, runtime.NumCPU()))}
 	if err := os.MkdirAll(c.cache, 0o755); err != nil {
 		return err
 	}
-	var failed []string
+	all := make(chan ended)
 	for _, g := range chosen {
-		began := time.Now()
-		r, err := c.test(ctx, g, opt)
-		if err != nil {
-			return fmt.Errorf("guest %s: %w", g.name, err)
-		}
-		if opt.sh != "" {
-			said, err := os.ReadFile(r.output)
-			fmt.Printf("%s (%s): %s\n%s", g.name, r.kernel, r.ended, said)
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		fmt.Printf("guest %-12s %-44s %s  (%.0f s)\n", g.name, r.kernel, r.counts(), time.Since(began).Seconds())
-		if bad := r.bad(g); len(bad) > 0 {
-			failed = append(failed, g.name)
-			for _, line := range bad {
-				fmt.Println("  " + line)
-			}
-			fmt.Println("  console:", r.console)
-			fmt.Println("  tests:", r.output)
+		go func() {
+			began := time.Now()
+			r, err := c.test(ctx, g, opt)
+			all <- ended{g, r, err, time.Since(began)}
+		}()
+	}
+	var failed []string
+	for range chosen {
+		e := <-all
+		if !e.report(opt) {
+			failed = append(failed, e.g.name)
 		}
 	}
 	if len(failed) > 0 {
 		return errors.New("failed in " + strings.Join(failed, ", "))
 	}
 	return nil
+}
+
+// ended is a guest that has.
+type ended struct {
+	g    *guest
+	r    *result
+	err  error
+	took time.Duration
+}
+
+// report prints what came of it, and whether that is good.
+func (e *ended) report(opt options) bool {
+	if e.err != nil {
+		fmt.Printf("guest %-12s %v\n", e.g.name, e.err)
+		return false
+	}
+	if opt.sh != "" {
+		said, err := os.ReadFile(e.r.output)
+		fmt.Printf("guest %-12s %s: %s\n%s", e.g.name, e.r.kernel, e.r.ended, said)
+		return err == nil && e.r.ended == "done"
+	}
+	fmt.Printf("guest %-12s %-44s %s  (%.0f s)\n", e.g.name, e.r.kernel, e.r.counts(), e.took.Seconds())
+	bad := e.r.bad(e.g)
+	for _, line := range bad {
+		fmt.Println("  " + line)
+	}
+	if len(bad) > 0 {
+		fmt.Println("  console:", e.r.console)
+		fmt.Println("  tests:", e.r.output)
+	}
+	return len(bad) == 0
 }

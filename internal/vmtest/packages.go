@@ -9,10 +9,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
-// maker makes guests in a directory of the user's cache.
-type maker struct{ cache string }
+// maker makes guests in a directory of the user's cache, one at a time, and boots as many
+// as there are processors.
+type maker struct {
+	cache  string
+	making sync.Mutex
+	turn   chan struct{}
+}
 
 // debianMirror is where packages come from, with the keys that Debian's own
 // package debian-archive-keyring installed.

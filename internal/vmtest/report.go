@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -115,7 +116,7 @@ func (r *result) bad(g *guest) (lines []string) {
 }
 
 func (g *guest) mayLack(why string) bool {
-	for _, l := range g.lacks {
+	for _, l := range slices.Concat(without, g.lacks) {
 		if regexp.MustCompile(l).MatchString(why) {
 			return true
 		}

@@ -215,7 +215,7 @@ func setUp(line string) error {
 func port(n int) (f *os.File, end func()) {
 	name := fmt.Sprintf("/dev/ttyS%d", n)
 	if runtime.GOARCH == "arm64" {
-		name = fmt.Sprintf("/dev/ttyAMA%d", n)
+		name = fmt.Sprintf("/dev/ttyS%d", n-1) // the console is /dev/ttyAMA0
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOCTTY, 0)
 	if err != nil {
