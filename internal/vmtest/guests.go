@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // guest is one machine.
 type guest struct {
 	name, what string
@@ -9,6 +11,7 @@ type guest struct {
 	quick      bool
 	packages   []string // user land
 	cmdline    string
+	systemd    bool     // it is pid 1, and an ordinary user has a login session
 	setup      []string // what its init does before the tests, see package guest
 	tests      []tests
 	// lacks are the reasons for which tests may skip here: regular expressions.
@@ -20,6 +23,7 @@ type tests struct {
 	dir  string // from the module's root
 	run  string // regular expression of -test.run; "": all
 	skip string // of -test.skip
+	user bool   // as the ordinary user of a login session
 }
 
 // base is the user land of all: what the tests run inside.
@@ -77,5 +81,19 @@ var guests = []*guest{
 		arch: "arm64", suite: "bookworm", kernel: "linux-image-cloud-arm64",
 		packages: base, tests: integration,
 		lacks: []string{"a program of x86|other architecture|GOARCH|amd64"},
+	},
+	{
+		name: "systemd", what: "Debian 12 with systemd as pid 1, an ordinary user with a login session",
+		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", systemd: true,
+		packages: slices.Concat(base, []string{"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libpam-modules", "libpam-runtime", "kmod"}),
+		cmdline:  "systemd.unit=multi-user.target systemd.mask=systemd-networkd-wait-online.service",
+		tests: []tests{
+			{dir: "internal/cli", run: "TestSystemdSession", user: true},
+			{dir: "internal/cgroup"},
+			{dir: "internal/cgroup/systemd"},
+			{dir: "sandbox", run: "^Test(Namespaces|CPUTime|MemoryLimit|PidsLimit|WallTime|Ends)"},
+			{dir: "internal/cli", run: "TestScripts/(root|user)/^(run|limits|doctor)$"},
+		},
+		lacks: []string{"a name in /etc/passwd", "dbus-daemon"},
 	},
 }

@@ -121,6 +121,7 @@ func concatenate(name string, parts ...string) error {
 type Job struct {
 	Modules []string // files to load
 	Setup   []string
+	Systemd bool // it becomes pid 1, and runs the tests as a service
 	Tests   []JobTests
 }
 
@@ -128,11 +129,12 @@ type Job struct {
 type JobTests struct {
 	Dir  string
 	Args []string
+	User bool // in a login session of the ordinary user's
 }
 
 // ownPart is what changes with the module: init, modules, test programs with their testdata.
 func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error {
-	job := Job{Setup: g.setup}
+	job := Job{Setup: g.setup, Systemd: g.systemd}
 	for _, name := range modules {
 		found, err := moduleFile(kernel, name)
 		if err != nil {
@@ -182,10 +184,12 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 			return err
 		}
 		at := filepath.Join("guest/suite", t.dir)
-		if err := a.file(filepath.Join(at, filepath.Base(exe)), exe); err != nil {
+		if a.dirs[at] {
+			// Its program is there already, for other arguments.
+		} else if err := a.file(filepath.Join(at, filepath.Base(exe)), exe); err != nil {
 			return err
 		}
-		if data := filepath.Join(root, t.dir, "testdata"); isDir(data) {
+		if data := filepath.Join(root, t.dir, "testdata"); isDir(data) && !a.dirs[filepath.Join(at, "testdata")] {
 			if err := a.tree(filepath.Join(at, "testdata"), data); err != nil {
 				return err
 			}
@@ -200,7 +204,13 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 		if t.skip != "" {
 			args = append(args, "-test.skip="+t.skip)
 		}
-		job.Tests = append(job.Tests, JobTests{Dir: "/suite/" + t.dir, Args: args})
+		job.Tests = append(job.Tests, JobTests{Dir: "/suite/" + t.dir, Args: args, User: t.user})
+	}
+	if g.systemd {
+		for name, text := range systemdFiles {
+			a.bytes("guest/"+name, 0o644, []byte(text))
+		}
+		a.symlink("guest/etc/systemd/system/multi-user.target.wants/cloche-tests.service", "../cloche-tests.service")
 	}
 	b, err := json.Marshal(job)
 	if err != nil {

@@ -154,7 +154,7 @@ func (m *maker) unpacked(name string, files []string, finish func(dir string) er
 }
 
 // layoutVersion changes with what unpacked makes of the same packages.
-const layoutVersion = "1"
+const layoutVersion = "2"
 
 // makeUsrMerge makes /bin and its like links into /usr, as Debian has them.
 func makeUsrMerge(dir string) error {
@@ -179,13 +179,17 @@ func finishUserland(dir string) error {
 		if err != nil {
 			return err
 		}
+		b = append(b, map[string]string{
+			"etc/passwd": "messagebus:x:101:101::/nonexistent:/usr/sbin/nologin\ntester:x:1000:1000::/home/tester:/bin/bash\n",
+			"etc/group":  "messagebus:x:101:\ntester:x:1000:\nsystemd-journal:x:999:\n",
+		}[to]...)
 		if err := os.WriteFile(filepath.Join(dir, to), b, 0o644); err != nil {
 			return err
 		}
 	}
 	for name, text := range map[string]string{
-		"etc/shadow": "root:*:19000:0:99999:7:::\n", "etc/gshadow": "root:*::\n", "etc/hostname": "guest\n", "etc/hosts": "127.0.0.1 localhost guest\n",
-		"etc/machine-id": "0123456789abcdef0123456789abcdef\n", "etc/subuid": "", "etc/subgid": "", "etc/fstab": "",
+		"etc/shadow": "root:*:19000:0:99999:7:::\ntester:*:19000:0:99999:7:::\n", "etc/gshadow": "root:*::\n", "etc/hostname": "guest\n", "etc/hosts": "127.0.0.1 localhost guest\n",
+		"etc/machine-id": "0123456789abcdef0123456789abcdef\n", "etc/subuid": "tester:100000:65536\n", "etc/subgid": "tester:100000:65536\n", "etc/fstab": "",
 	} {
 		mode := os.FileMode(0o644)
 		if strings.HasSuffix(name, "shadow") {
@@ -200,7 +204,7 @@ func finishUserland(dir string) error {
 			return err
 		}
 	}
-	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "root", "home", "mnt", "var/tmp", "var/lib", "var/log", "etc/ssl/private", "srv", "opt"} {
+	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "root", "home/tester", "mnt", "var/tmp", "var/lib", "var/log", "etc/ssl/private", "srv", "opt"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}

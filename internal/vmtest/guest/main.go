@@ -22,9 +22,11 @@ import (
 type job struct {
 	Modules []string
 	Setup   []string
+	Systemd bool
 	Tests   []struct {
 		Dir  string
 		Args []string
+		User bool
 	}
 }
 
@@ -78,13 +80,23 @@ func boot() error {
 	if err := switchRoot(); err != nil {
 		return err
 	}
-	if err := mountAll(); err != nil {
+	if err := os.Chown("/home/tester", 1000, 1000); err != nil {
+		return err
+	}
+	mount := mountAll
+	if j.Systemd {
+		mount = func() error { return nil } // it does that
+	}
+	if err := mount(); err != nil {
 		return err
 	}
 	for _, s := range j.Setup {
 		if err := setUp(s); err != nil {
 			return fmt.Errorf("%s: %w", s, err)
 		}
+	}
+	if j.Systemd {
+		return syscall.Exec("/lib/systemd/systemd", []string{"/lib/systemd/systemd"}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
 	}
 	pid, err := syscall.ForkExec("/init", []string{"/init", runnerArg}, &syscall.ProcAttr{
 		Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"},
@@ -247,7 +259,11 @@ func run() {
 	for _, t := range j.Tests {
 		fmt.Fprintf(out, "\n=== PROGRAM %s\n", t.Dir)
 		began := time.Now()
-		cmd := exec.Command(t.Args[0], t.Args[1:]...)
+		argv := t.Args
+		if t.User { // runuser(1) opens a session by PAM, as a login does
+			argv = []string{"runuser", "-l", "tester", "-c", "cd " + t.Dir + " && exec " + strings.Join(t.Args, " ")}
+		}
+		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Dir = t.Dir
 		cmd.Stdout, cmd.Stderr = out, out
 		cmd.Env = append(os.Environ(), "CLOCHE_TEST_GUEST=1")
@@ -257,6 +273,11 @@ func run() {
 		}
 		still.Stop()
 		fmt.Printf("guest: %s took %.1f s\n", t.Dir, time.Since(began).Seconds())
+	}
+	if j.Systemd { // this init has become that one, which switches the machine off
+		last, ended := port(2)
+		fmt.Fprintln(last, "done")
+		ended()
 	}
 }
 
