@@ -39,7 +39,7 @@ func (m *maker) make(g *guest, opt options) (*machine, error) {
 		return nil, err
 	}
 	kernelFiles = slices.DeleteFunc(kernelFiles, func(f string) bool { return !strings.Contains(filepath.Base(f), "linux-image-") })
-	kdir, err := m.unpacked("kernel-"+g.name, kernelFiles, nil)
+	kdir, err := m.unpacked("kernel-"+g.suite+"-"+g.arch, kernelFiles, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (m *maker) make(g *guest, opt options) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	user, err := m.unpacked("user-"+g.name, userFiles, finishUserland)
+	user, err := m.unpacked("user-"+g.userland(), userFiles, finishUserland)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +70,15 @@ func (m *maker) make(g *guest, opt options) (*machine, error) {
 		return nil, err
 	}
 	return &machine{kernel: kernels[0], initrd: initrd, version: strings.TrimPrefix(filepath.Base(kernels[0]), "vmlinuz-")}, nil
+}
+
+// userland is the name of what has the guest's packages unpacked; guests share it.
+func (g *guest) userland() string {
+	name := g.suite + "-" + g.arch
+	if g.systemd {
+		name += "-systemd"
+	}
+	return name
 }
 
 func newer(a, b string) bool {
@@ -206,6 +215,9 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 		}
 		job.Tests = append(job.Tests, JobTests{Dir: "/suite/" + t.dir, Args: args, User: t.user})
 	}
+	if len(g.checks) > 0 && opt.sh == "" {
+		job.Tests = append(job.Tests, JobTests{Dir: "/", Args: []string{"/bin/sh", "-c", script(g.checks)}})
+	}
 	if g.systemd {
 		for name, text := range systemdFiles {
 			a.bytes("guest/"+name, 0o644, []byte(text))
@@ -219,6 +231,24 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	a.bytes("job.json", 0o644, b)
 	return nil
 }
+
+// script carries checks out, and says what came of them as a test program does.
+func script(checks []check) string {
+	var s strings.Builder
+	for i, c := range checks {
+		who, name := "root", fmt.Sprintf("Check/%d", i+1)
+		if c.user {
+			who = "tester"
+		}
+		fmt.Fprintf(&s, "echo '=== RUN   %s'\nout=$(setpriv --reuid %s --regid %s --init-groups sh -c %s 2>&1); rc=$?\n", name, who, who, quote("cd /tmp; "+c.run))
+		fmt.Fprintf(&s, "if [ $rc = %d ] && printf '%%s\\n' \"$out\" | grep -Eq -e %s; then echo '--- PASS: %s (0.00s)'\n", c.status, quote(c.says), name)
+		fmt.Fprintf(&s, "else echo \"    check.go:1: %s: \"%s\": status $rc, $out\" | tr '\\n' ' '; echo; echo '--- FAIL: %s (0.00s)'; fi\n", who, quote(c.run), name)
+	}
+	return s.String() + "echo PASS\n"
+}
+
+// quote makes one word of the shell's.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
 func isDir(name string) bool {
 	fi, err := os.Stat(name)
