@@ -85,7 +85,10 @@ func (s surroundings) whyNoUserNamespace(e unix.Errno, op string, made bool) (ca
 			"as root: sysctl -w kernel.unprivileged_userns_clone=1 (and a file in /etc/sysctl.d to keep it)"
 	case sysctlIs("kernel.apparmor_restrict_unprivileged_userns", 1) && os.Geteuid() != 0 && (made || e == unix.EACCES || e == unix.EPERM):
 		return "AppArmor takes all rights from the user namespaces of programs without a profile (kernel.apparmor_restrict_unprivileged_userns is 1, the default of Ubuntu since 23.10)",
-			"install an AppArmor profile for the cloche program with the rule \"userns,\", or as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+			"as root: put packaging/apparmor/cloche of Cloche's source into /etc/apparmor.d and load it (apparmor_parser --replace /etc/apparmor.d/cloche), or: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+	case e == unix.EACCES && s.apparmor != "":
+		return "the AppArmor profile " + s.apparmor + " refuses it (" + op + ")",
+			"give it the rule \"userns,\", or as root: load the profile packaging/apparmor/cloche of Cloche's source for the cloche program"
 	case e == unix.ENOSPC:
 		return "there are as many user namespaces as user.max_user_namespaces allows, or they are nested 32 deep",
 			"as root: raise user.max_user_namespaces, or start Cloche further outside"

@@ -110,6 +110,8 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		switch e {
 		case unix.EPERM:
 			return "this user may not make these namespaces: user namespaces are switched off (kernel.unprivileged_userns_clone, AppArmor's kernel.apparmor_restrict_unprivileged_userns), or an outer sandbox's filter denies them", doctor
+		case unix.EACCES:
+			return "a security module, AppArmor as a rule, refuses user namespaces to this program", "load the profile packaging/apparmor/cloche of Cloche's source, as root: apparmor_parser --replace /etc/apparmor.d/cloche; " + doctor
 		case unix.ENOSPC:
 			return "a limit of user.max_*_namespaces is reached, or namespaces are nested 32 deep", "raise the sysctl; " + doctor
 		case unix.EINVAL:
@@ -140,7 +142,7 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		case unix.EXDEV:
 			return "something is mounted over a file of /proc/self", "unmount it"
 		case unix.EPERM, unix.EACCES:
-			return "the id map is refused: an AppArmor restriction of user namespaces, or ids that this user may not map", "use --user current or --map-root; " + doctor
+			return "the id map is refused: ids that this user may not map, uid 0 without CAP_SETFCAP (as inside another sandbox; since Linux 5.12), or an AppArmor restriction of user namespaces", "use --user current or --map-root; " + doctor
 		case unix.EINVAL:
 			return "an id is outside of what the user namespace maps", "choose ids within the ranges of /etc/subuid and /etc/subgid"
 		}

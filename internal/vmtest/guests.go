@@ -77,7 +77,7 @@ var quickly = []tests{
 var without = []string{
 	"cgroup v1", "a v1 hierarchy", "is not installed", "CONFIG_X86_X32_ABI", "CONFIG_IA32_EMULATION", "^needs Test.* to start it$",
 	"only root|only who may make a cgroup|an ordinary user|as root|needs root|the host's root|uid 0 without",
-	"temporary files are memory", "needs /var/tmp on a disk", "perf_event_paranoid", "dmesg_restrict", "this machine has no ", "needs ranges of subordinate ids",
+	"temporary files are memory", "needs /var/tmp on a disk", "perf_event_paranoid", "dmesg_restrict", "this machine has no ", "the kernel does not grant it to this user", "needs ranges of subordinate ids",
 	"has no CAP_SYS_RESOURCE", "this process is in the root of every cgroup hierarchy", "no interface that received anything",
 }
 
@@ -105,7 +105,7 @@ var guests = []*guest{
 			{dir: "seccomp", run: "TestNotify|TestThreads|TestLoad"},
 			{dir: "attack", run: "TestHalves/(ptrace|descriptors|mounts|namespaces|credentials|signals|seccomp|network)|TestTracing|TestWorking"},
 		},
-		lacks: []string{"this kernel has no netlink"},
+		lacks: []string{"this kernel has no netlink", "amd64 alone has other ABIs"},
 	},
 	{
 		name: "systemd", what: "Debian 12 with systemd as pid 1, an ordinary user with a login session",
@@ -198,5 +198,22 @@ var guests = []*guest{
 		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		setup:  []string{"sh rm -f /dev/net/tun; mount -o remount,bind,ro /"},
 		checks: slices.Concat(runs, userRuns, doctorRuns),
+	},
+	{
+		name: "apparmor", what: "Debian 13, where AppArmor refuses user namespaces to cloche, and then has the profile that Cloche ships",
+		arch: "amd64", suite: "trixie", kernel: "linux-image-cloud-amd64",
+		packages: slices.Concat(base, []string{"apparmor"}),
+		setup: []string{
+			"sh cp /usr/local/bin/cloche /usr/local/bin/denied",
+			`sh printf 'abi <abi/4.0>,\nprofile denied /usr/local/bin/denied flags=(attach_disconnected) {\n\tallow all,\n\taudit deny userns create,\n}\n' >/run/denied && apparmor_parser --replace /run/denied`,
+			"sh apparmor_parser --replace /etc/apparmor.d/cloche",
+		},
+		checks: slices.Concat(runs, userRuns, []check{
+			{run: "grep -E '^(cloche|denied) ' /sys/kernel/security/apparmor/profiles | sort | tr '\\n' ' '", says: "cloche .*denied "},
+			{user: true, run: "denied run -- true", status: 125, says: "AppArmor"},
+			{user: true, run: "denied run --wall-time 9s -- true", status: 125, says: "AppArmor"},
+			{user: true, run: "denied doctor", status: 1, says: "the AppArmor profile denied"},
+			{user: true, run: "cat /proc/self/attr/current; cloche run --read /proc -- echo ran", says: "ran"},
+		}),
 	},
 }

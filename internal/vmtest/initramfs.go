@@ -180,6 +180,9 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	if err := a.file("guest/usr/local/bin/cloche", cloche); err != nil {
 		return err
 	}
+	if err := a.file("guest/etc/apparmor.d/cloche", filepath.Join(root, "packaging/apparmor/cloche")); err != nil {
+		return err
+	}
 	chosen := g.tests
 	if opt.quick {
 		chosen = quickly

@@ -39,13 +39,13 @@ func (m *maker) apt(suite, goarch string) (*apt, error) {
 			return nil, err
 		}
 	}
-	sources := ""
-	for _, s := range []string{"bookworm", "bookworm-updates", suite} {
+	sources, release := "", strings.TrimSuffix(suite, "-backports")
+	for _, s := range []string{release, release + "-updates", suite} {
 		if line := fmt.Sprintf("deb [signed-by=%s] %s %s main\n", debianKeys, debianMirror, s); !strings.Contains(sources, line) {
 			sources += line
 		}
 	}
-	sources += fmt.Sprintf("deb [signed-by=%s] %s bookworm-security main\n", debianKeys, debianSecurity)
+	sources += fmt.Sprintf("deb [signed-by=%s] %s %s-security main\n", debianKeys, debianSecurity, release)
 	for name, text := range map[string]string{"etc/sources.list": sources, "status": ""} {
 		if err := os.WriteFile(filepath.Join(a.dir, name), []byte(text), 0o644); err != nil {
 			return nil, err
