@@ -68,7 +68,7 @@ const sandboxTests = "^Test(Namespaces|Shared|FreshProc|OldRootGone|ReadOnly|Wri
 var quickly = []tests{
 	{dir: "internal/cgroup"},
 	{dir: "internal/host"},
-	{dir: "internal/cli", run: "TestScripts/(root|user)/^(run|network)$"},
+	{dir: "internal/cli", run: "TestScripts/(root|user)/^run$"},
 	{dir: "sandbox", run: "^Test(Namespaces|FreshProc|OldRootGone|ReadOnly|Overlay|Credentials|Descriptors|Notify|NoInit|Ends|WallTime|CPUTime|MemoryLimit|PidsLimit)"},
 	{dir: "attack", run: "TestHalves/(ptrace|namespaces|credentials)"},
 }

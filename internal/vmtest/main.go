@@ -141,7 +141,8 @@ type ended struct {
 func (e *ended) report(opt options) bool {
 	if e.err != nil {
 		fmt.Printf("guest %-12s %v\n", e.g.name, e.err)
-		return false
+		var f *fetchError
+		return opt.quick && errors.As(e.err, &f) // without a network there is no guest to be had
 	}
 	if opt.sh != "" {
 		said, err := os.ReadFile(e.r.output)

@@ -51,7 +51,7 @@ func (m *maker) apt(suite, goarch string) (*apt, error) {
 			return nil, err
 		}
 	}
-	return a, a.run("update", "-q")
+	return a, a.run("update", "-q", "--error-on=any")
 }
 
 // run runs apt-get.
@@ -73,10 +73,15 @@ func (a *apt) output(args ...string) (string, error) {
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("apt-get %s: %w: %s", strings.Join(args, " "), err, errs.String())
+		return "", &fetchError{fmt.Errorf("apt-get %s: %w: %s", strings.Join(args, " "), err, errs.String())}
 	}
 	return string(out), nil
 }
+
+// fetchError is a mirror that can't be reached, say: of the machine, not of a guest.
+type fetchError struct{ err error }
+
+func (e *fetchError) Error() string { return "Debian's packages can't be had: " + e.err.Error() }
 
 // fetch downloads packages with what they depend on, and returns the files. What is there
 // already is not downloaded again.
