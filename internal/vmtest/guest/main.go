@@ -261,7 +261,7 @@ func run() {
 		began := time.Now()
 		argv := t.Args
 		if t.User { // runuser(1) opens a session by PAM, as a login does
-			argv = []string{"runuser", "-l", "tester", "-c", "cd " + t.Dir + " && exec " + strings.Join(t.Args, " ")}
+			argv = []string{"runuser", "-l", "tester", "-c", "cd " + t.Dir + " && exec '" + strings.Join(t.Args, "' '") + "'"}
 		}
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Dir = t.Dir
