@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +60,11 @@ func asRootAndUser(t *testing.T, run func(t *testing.T)) {
 		}
 		copyTree(t, filepath.Join(src, "testdata"), filepath.Join(home, "testdata"))
 		name, _, _ := strings.Cut(t.Name(), "/")
-		cmd := exec.Command(exe, "-test.run=^"+name+"$", "-test.v="+fmt.Sprint(testing.Verbose()))
+		pattern := "^" + name + "$"
+		if f := flag.Lookup("test.run"); f != nil && strings.HasPrefix(f.Value.String(), name+"/") {
+			pattern = f.Value.String() // a part of it was asked for
+		}
+		cmd := exec.Command(exe, "-test.run="+pattern, "-test.v="+fmt.Sprint(testing.Verbose()))
 		cmd.Dir = home
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: testUser, Gid: testUser}}
 		cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "USER=somebody", "CLOCHE_REQUIRE=" + os.Getenv("CLOCHE_REQUIRE")}

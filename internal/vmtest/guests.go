@@ -69,7 +69,7 @@ var quickly = []tests{
 	{dir: "internal/cgroup"},
 	{dir: "internal/host"},
 	{dir: "internal/cli", run: "TestScripts/(root|user)/^run$"},
-	{dir: "sandbox", run: "^Test(Namespaces|FreshProc|OldRootGone|ReadOnly|Overlay|Credentials|Descriptors|Notify|NoInit|Ends|WallTime|CPUTime|MemoryLimit|PidsLimit)"},
+	{dir: "sandbox", run: "^Test(Namespaces|FreshProc|ReadOnly|Overlay|Credentials|Descriptors|NoInit|Ends|WallTime|CPUTime|MemoryLimit|PidsLimit)"},
 	{dir: "attack", run: "TestHalves/(ptrace|namespaces|credentials)"},
 }
 
