@@ -19,15 +19,7 @@ var asleepInKernel = Attack{
 	Limits: []string{"wall-time 300ms"},
 	Door:   []string{"read $DIR"},
 	Stops:  []Stop{{wallLimit, "SIGKILL"}},
-	Needs: func() string {
-		if os.Geteuid() != 0 || !mayMount() {
-			return "only root may mount such a file system here"
-		}
-		if _, err := os.Stat("/dev/fuse"); err != nil {
-			return "this machine has no /dev/fuse"
-		}
-		return ""
-	},
+	Needs:  withFuse(onlyRootMounts("only root may mount such a file system here")),
 	Outside: func(o *Outside) error {
 		o.Tell("path", filepath.Join(o.Dir, "fuse/file"))
 		o.began = time.Now()

@@ -8,6 +8,8 @@
 // that would fail in any case proves nothing.
 package attack
 
+import "strings"
+
 // Attack is one known way out.
 type Attack struct {
 	Name      string // what it does, in words joined by hyphens
@@ -33,7 +35,7 @@ type Attack struct {
 
 	// Given are flags that every sandbox gets for the attack, as Door's: what the
 	// caller asks for, and set-up meets a trap in. A sandbox that is refused with
-	// them has stopped it. "root DIR" makes a tree the root.
+	// them has stopped it. "root DIR", as the first, makes a tree the root.
 	Given []string
 	// Apart: the sandbox is started by a process of its own, for Outside to kill.
 	Apart bool
@@ -56,6 +58,15 @@ type Attack struct {
 	// Unshown is why the first half can't be shown: the kernel itself stops it
 	// today, say. Such an attack is counted apart.
 	Unshown string
+}
+
+// Meant are the layers that are meant to stop it, each by itself, in words.
+func (a *Attack) Meant() string {
+	var names []string
+	for _, s := range a.Stops {
+		names = append(names, s.Layer.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // Stop is a layer and the sign by which an attack shows that it was this one: the

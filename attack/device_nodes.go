@@ -32,12 +32,7 @@ var openDeviceNode = Attack{
 	Tries: "open a device node that lies in a shared directory",
 	Door:  []string{"write $DIR"},
 	Stops: []Stop{{NoDev, "EACCES"}},
-	Needs: func() string {
-		if _, err := os.Stat("/dev/fuse"); err != nil {
-			return "this machine has no /dev/fuse"
-		}
-		return onlyRoot("only root can make the node that is to be opened")()
-	},
+	Needs: withFuse(onlyRoot("only root can make the node that is to be opened")),
 	Outside: func(o *Outside) error {
 		path := filepath.Join(o.Dir, "fuse")
 		o.Tell("path", path)

@@ -48,3 +48,23 @@ func onlyRoot(what string) func() string {
 		return ""
 	}
 }
+
+// onlyRootMounts is a Needs: what takes CAP_SYS_ADMIN over the host's mounts.
+func onlyRootMounts(what string) func() string {
+	return func() string {
+		if os.Geteuid() != 0 || !mayMount() {
+			return what
+		}
+		return ""
+	}
+}
+
+// withFuse is a Needs: the device, and what other says.
+func withFuse(other func() string) func() string {
+	return func() string {
+		if _, err := os.Stat("/dev/fuse"); err != nil {
+			return "this machine has no /dev/fuse"
+		}
+		return other()
+	}
+}

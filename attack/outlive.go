@@ -108,7 +108,7 @@ func leftBehind(args []string) int {
 		child()
 	case "fork":
 		// Each of these is gone when its pid is looked at: the next one goes on.
-		for n := 0; time.Now().Before(until); n++ {
+		for time.Now().Before(until) {
 			cmd := exec.Command("/proc/self/exe", Arg, leftRole, "once", args[1])
 			_ = cmd.Run()
 		}

@@ -34,8 +34,11 @@ func InOwnMounts() (status int, done bool) {
 }
 
 // mayMount reports whether this process holds CAP_SYS_ADMIN.
-func mayMount() bool {
+func mayMount() bool { return has(unix.CAP_SYS_ADMIN) }
+
+// has reports whether a capability is in the effective set, one of the first 32.
+func has(capability int) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
-	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<unix.CAP_SYS_ADMIN) != 0
+	return unix.Capget(&header, &data[0]) == nil && data[0].Effective&(1<<capability) != 0
 }

@@ -43,10 +43,7 @@ var anotherName = Attack{
 	Tries: "move where the process's arguments are read from, to look like another program",
 	Stops: []Stop{{UserNamespace, "EPERM"}, {Capabilities, "EPERM"}},
 	Needs: func() string {
-		const sysResource = 1 << unix.CAP_SYS_RESOURCE
-		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-		var data [2]unix.CapUserData
-		if unix.Capget(&header, &data[0]) != nil || data[0].Effective&sysResource == 0 {
+		if !has(unix.CAP_SYS_RESOURCE) {
 			return "who has no CAP_SYS_RESOURCE may not do it in any case"
 		}
 		return ""

@@ -95,16 +95,6 @@ const attempts = 10
 
 var needsMounts = onlyRootMounts("only root may mount something outside")
 
-// onlyRootMounts is a Needs: what takes CAP_SYS_ADMIN over the host's mounts.
-func onlyRootMounts(what string) func() string {
-	return func() string {
-		if os.Geteuid() != 0 || !mayMount() {
-			return what
-		}
-		return ""
-	}
-}
-
 // sharedMount makes one at "shared" in Dir, with a directory "later" in it.
 func (o *Outside) sharedMount() (string, error) {
 	at := filepath.Join(o.Dir, "shared")

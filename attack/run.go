@@ -31,6 +31,7 @@ type Outcome struct {
 	Group     string   `json:"group"`
 	Tries     string   `json:"tries"`
 	Reference string   `json:"reference"`
+	Meant     string   `json:"-"`        // the layers of Expected, in words
 	Expected  []string `json:"expected"` // the layers meant to stop it, and their signs
 
 	Verdict Verdict `json:"verdict"`
@@ -39,16 +40,6 @@ type Outcome struct {
 	Detail  string  `json:"detail,omitempty"`
 	// Unshown is why it can't be shown that the attack works where nothing stops it.
 	Unshown string `json:"unshown,omitempty"`
-}
-
-// Meant are the layers that are meant to stop it, each by itself.
-func (o *Outcome) Meant() string {
-	var names []string
-	for _, e := range o.Expected {
-		name, _, _ := strings.Cut(e, " (")
-		names = append(names, name)
-	}
-	return strings.Join(names, ", ")
 }
 
 // Verdict is an outcome in a word.
@@ -194,7 +185,7 @@ func takeRoot(p *policy.Policy, dir string) {
 // try makes the outside, runs the inside in a box, and looks what came of it. p is
 // the policy of the box, to tell what its filter says; nil: there is none.
 func (a *Attack) try(ctx context.Context, box func(*Outside) (Box, error), p *policy.Policy) (out Outcome, err error) {
-	out = Outcome{Name: a.Name, Group: a.Group, Tries: a.Tries, Reference: a.Reference, Unshown: a.Unshown}
+	out = Outcome{Name: a.Name, Group: a.Group, Tries: a.Tries, Reference: a.Reference, Meant: a.Meant(), Unshown: a.Unshown}
 	for _, s := range a.Stops {
 		out.Expected = append(out.Expected, s.Layer.Name+" ("+s.Sign+")")
 	}

@@ -32,7 +32,7 @@ func setnsHandedIn(kind string, flag uintptr, needs func() string) Attack {
 			o.Files = append(o.Files, f)
 			return err
 		},
-		Inside: func(*Inside) error { return oneThread([]uintptr{unix.SYS_SETNS, 3, flag}) },
+		Inside: func(*Inside) error { return oneThread(unix.SYS_SETNS, 3, flag) },
 	}
 }
 

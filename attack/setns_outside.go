@@ -34,12 +34,7 @@ func setnsOutside(kind string, flag uintptr) Attack {
 		Tries: "enter the host's " + kind + " namespace by a file that it is bound to",
 		Door:  []string{"read $DIR"},
 		Stops: []Stop{{Seccomp, "EPERM"}, {UserNamespace, "EPERM"}, {Capabilities, "EPERM"}},
-		Needs: func() string {
-			if os.Geteuid() != 0 || !mayMount() {
-				return "only root may bind a namespace to a file, and enter one of root's"
-			}
-			return ""
-		},
+		Needs: onlyRootMounts("only root may bind a namespace to a file, and enter one of root's"),
 		Outside: func(o *Outside) error {
 			at := filepath.Join(o.Dir, kind)
 			if err := os.WriteFile(at, nil, 0o600); err != nil {

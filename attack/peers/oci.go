@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -271,10 +270,5 @@ func (b podmanBox) Run(ctx context.Context, argv []string, files []*os.File, std
 		prefix = append(prefix, "--preserve-fds", strconv.Itoa(len(files)))
 	}
 	prefix = hybrid(append(prefix, "--rootfs", b.root))
-	ended, err := attack.Bare{Prefix: prefix}.Run(ctx, argv, files, stdout)
-	var e *exec.ExitError
-	if errors.As(err, &e) {
-		err = nil
-	}
-	return ended, err
+	return attack.Bare{Prefix: prefix}.Run(ctx, argv, files, stdout)
 }

@@ -64,11 +64,7 @@ func print(files []string) error {
 
 // layers are those that stop an attack, each by itself.
 func layers(a *attack.Attack) string {
-	var names []string
-	for _, s := range a.Stops {
-		names = append(names, s.Layer.Name)
-	}
-	s := strings.Join(names, ", ")
+	s := a.Meant()
 	if a.Unshown != "" {
 		s += " (not shown to work: " + clean(a.Unshown) + ")"
 	}

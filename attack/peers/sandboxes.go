@@ -143,8 +143,7 @@ func bubblewrap(name string, filtered bool, flags string) *contender {
 		if r.root != "" {
 			argv = []string{"bwrap", "--unshare-all", "--die-with-parent", "--bind", r.root, "/", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"}
 		}
-		for name := range r.limits {
-			_ = name
+		if len(r.limits) > 0 {
 			return nil, cannot(noLimit)
 		}
 		for _, m := range r.mounts {

@@ -30,11 +30,7 @@ func TestSecurityPage(t *testing.T) {
 	for _, a := range attack.Corpus() {
 		row := rows[a.Name]
 		delete(rows, a.Name)
-		var layers []string
-		for _, s := range a.Stops {
-			layers = append(layers, s.Layer.Name)
-		}
-		stops := strings.Join(layers, ", ")
+		stops := a.Meant()
 		if a.Unshown != "" {
 			stops += fmt.Sprintf(" (not shown to work: %s)", a.Unshown)
 		}

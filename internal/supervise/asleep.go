@@ -1,7 +1,6 @@
 package supervise
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -84,10 +83,11 @@ func (p *Process) endLater(pid int) {
 // asleepBelow are the processes below pid of which a thread sleeps in the kernel.
 func asleepBelow(pid int) (asleep []string) {
 	parents := map[int]int{}
-	names, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range names {
-		if n, err := strconv.Atoi(filepath.Base(filepath.Dir(name))); err == nil {
-			_, parents[n], _ = stateOf(name)
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if n, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+			s, _ := readStatOf(dir)
+			parents[n] = s.parent
 		}
 	}
 	for child := range parents {
@@ -98,33 +98,21 @@ func asleepBelow(pid int) (asleep []string) {
 		if up != pid {
 			continue
 		}
-		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", child))
-		for _, task := range tasks {
-			if state, _, comm := stateOf(task); state == 'D' {
-				where, _ := os.ReadFile(filepath.Join(filepath.Dir(task), "wchan"))
-				if w := strings.TrimSpace(string(where)); w != "" && w != "0" {
-					comm += ", in " + w
-				}
-				asleep = append(asleep, fmt.Sprintf("pid %d (%s)", child, comm))
-				break
+		threads, _ := filepath.Glob(procDir(child) + "/task/*")
+		for _, thread := range threads {
+			s, ok := readStatOf(thread)
+			if !ok || s.state != 'D' {
+				continue
 			}
+			what := strings.Trim(strconv.QuoteToASCII(s.name), `"`)
+			where, _ := os.ReadFile(thread + "/wchan")
+			if w := strings.TrimSpace(string(where)); w != "" && w != "0" {
+				what += ", in " + w
+			}
+			asleep = append(asleep, fmt.Sprintf("pid %d (%s)", child, what))
+			break
 		}
 	}
 	slices.Sort(asleep)
 	return asleep
-}
-
-// stateOf reads proc_pid_stat(5).
-func stateOf(name string) (state byte, parent int, comm string) {
-	b, err := os.ReadFile(name)
-	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
-	if err != nil || open < 0 || end < open {
-		return 0, 0, ""
-	}
-	f := strings.Fields(string(b[end+1:]))
-	if len(f) < 2 || len(f[0]) != 1 {
-		return 0, 0, ""
-	}
-	parent, _ = strconv.Atoi(f[1])
-	return f[0][0], parent, strings.Trim(strconv.QuoteToASCII(string(b[open+1:end])), `"`)
 }

@@ -128,12 +128,17 @@ func procDir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
 
 // stat is of proc_pid_stat(5): with the times of the children that were waited for.
 type stat struct {
+	name         string // of the program
+	state        byte   // 'D': asleep in the kernel
 	parent       int
 	user, system time.Duration
 }
 
-func readStat(pid int) (stat, bool) {
-	text, err := os.ReadFile(procDir(pid) + "/stat")
+func readStat(pid int) (stat, bool) { return readStatOf(procDir(pid)) }
+
+// readStatOf reads that of a process or thread by its directory.
+func readStatOf(dir string) (stat, bool) {
+	text, err := os.ReadFile(dir + "/stat")
 	if err != nil {
 		return stat{}, false
 	}
@@ -153,6 +158,10 @@ func parseStat(text []byte) (s stat, ok bool) {
 		ok = ok && err == nil && n >= 0
 		return n
 	}
+	if name := text[bytes.IndexByte(text, '(')+1:]; len(name) > 0 {
+		s.name = string(name[:max(0, bytes.LastIndexByte(name, ')'))])
+	}
+	s.state = fields[0][0]
 	s.parent = int(number(ppid))
 	s.user = time.Duration(number(utime)+number(cutime)) * tick
 	s.system = time.Duration(number(stime)+number(cstime)) * tick

@@ -1,15 +1,17 @@
 package main
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // guest is one machine.
 type guest struct {
 	name, what string
-	arch       string // GOARCH
-	suite      string // of Debian
-	kernel     string // package that depends on the kernel's
+	arch       string // GOARCH; "": amd64
+	suite      string // of Debian; "": bookworm
 	quick      bool
-	packages   []string // user land
+	packages   []string // user land; nil: base
 	cmdline    string
 	systemd    bool     // it is pid 1, and an ordinary user has a login session
 	setup      []string // what its init does before the tests, see package guest
@@ -23,7 +25,6 @@ type guest struct {
 type tests struct {
 	dir  string // from the module's root
 	run  string // regular expression of -test.run; "": all
-	skip string // of -test.skip
 	user bool   // as the ordinary user of a login session
 }
 
@@ -81,11 +82,22 @@ var without = []string{
 	"has no CAP_SYS_RESOURCE", "this process is in the root of every cgroup hierarchy", "no interface that received anything",
 }
 
+func init() {
+	for _, g := range guests {
+		g.arch, g.suite = cmp.Or(g.arch, "amd64"), cmp.Or(g.suite, "bookworm")
+		if g.packages == nil {
+			g.packages = base
+		}
+	}
+}
+
+// kernel is the package that depends on its kernel's.
+func (g *guest) kernel() string { return "linux-image-cloud-" + g.arch }
+
 var guests = []*guest{
 	{
 		name: "debian-12", what: "Debian's 6.1 cloud kernel, cgroup v2 without systemd",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", quick: true,
-		packages: base, tests: integration,
+		quick: true, tests: integration,
 		checks: []check{ // Cloche inside Cloche: it says why not
 			{run: "cloche run --profile open -- cloche run -- true", status: 125, says: "uid 0 without CAP_SETFCAP"},
 			{user: true, run: "cloche run --profile open -- cloche run -- true", status: 125, says: "no new proc be mounted"},
@@ -94,13 +106,11 @@ var guests = []*guest{
 	},
 	{
 		name: "backports", what: "Debian's 6.12 cloud kernel from bookworm-backports, cgroup v2 without systemd",
-		arch: "amd64", suite: "bookworm-backports", kernel: "linux-image-cloud-amd64", quick: true,
-		packages: base, tests: integration,
+		suite: "bookworm-backports", quick: true, tests: integration,
 	},
 	{
 		name: "arm64", what: "Debian's 6.1 cloud kernel for arm64, cgroup v2 without systemd",
-		arch: "arm64", suite: "bookworm", kernel: "linux-image-cloud-arm64",
-		packages: base,
+		arch: "arm64",
 		tests: []tests{
 			{dir: "internal/cgroup"},
 			{dir: "internal/host"},
@@ -114,7 +124,7 @@ var guests = []*guest{
 	},
 	{
 		name: "systemd", what: "Debian 12 with systemd as pid 1, an ordinary user with a login session",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", systemd: true,
+		systemd:  true,
 		packages: slices.Concat(base, []string{"systemd", "systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libpam-modules", "libpam-runtime", "kmod"}),
 		cmdline:  "systemd.unit=multi-user.target systemd.mask=systemd-networkd-wait-online.service",
 		tests: []tests{
@@ -133,7 +143,6 @@ var guests = []*guest{
 	// Hosts that are hostile or poor: what works, works; what can't is refused with its cause.
 	{
 		name: "no-userns", what: "user namespaces are root's alone, by Debian's sysctl",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		setup: []string{"sysctl kernel.unprivileged_userns_clone=0"},
 		checks: slices.Concat(runs, []check{
 			{user: true, run: "cloche run -- true", status: 125, says: "EPERM: this user may not make these namespaces: .*kernel.unprivileged_userns_clone"},
@@ -143,7 +152,6 @@ var guests = []*guest{
 	},
 	{
 		name: "userns-limit", what: "no user namespaces at all, by their limit",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		setup: []string{"sysctl user.max_user_namespaces=0"},
 		checks: []check{
 			{run: "cloche run -- true", status: 125, says: "ENOSPC: a limit of user.max_"},
@@ -154,19 +162,18 @@ var guests = []*guest{
 	},
 	{
 		name: "yama", what: "Yama: ptrace for administrators alone",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		setup:  []string{"sysctl kernel.yama.ptrace_scope=2"},
 		checks: slices.Concat(runs, userRuns, doctorRuns),
 	},
 	{
 		name: "memfd-noexec", what: "memory files can't be executed unless asked for (vm.memfd_noexec=1)",
-		arch: "amd64", suite: "bookworm-backports", kernel: "linux-image-cloud-amd64", packages: base,
+		suite:  "bookworm-backports",
 		setup:  []string{"sysctl vm.memfd_noexec=1"},
 		checks: slices.Concat(runs, userRuns, doctorRuns),
 	},
 	{
 		name: "memfd-never", what: "memory files can't be executed (vm.memfd_noexec=2)",
-		arch: "amd64", suite: "bookworm-backports", kernel: "linux-image-cloud-amd64", packages: base,
+		suite: "bookworm-backports",
 		setup: []string{"sysctl vm.memfd_noexec=2"},
 		checks: []check{
 			{run: "cloche run -- true", status: 125, says: "vm.memfd_noexec=2 forbids executing memory files; set it to 1"},
@@ -177,7 +184,6 @@ var guests = []*guest{
 	},
 	{
 		name: "no-landlock", what: "Landlock is not among the kernel's security modules",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		cmdline: "lsm=lockdown,capability,yama,apparmor",
 		checks: slices.Concat(runs, userRuns, []check{
 			{run: "cloche doctor", status: 1, says: "complete sandbox +works"},
@@ -188,13 +194,11 @@ var guests = []*guest{
 	},
 	{
 		name: "hidepid", what: "/proc shows everybody their own processes (hidepid=2)",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		setup:  []string{"sh mount -o remount,hidepid=2 /proc"},
 		checks: slices.Concat(runs, userRuns, doctorRuns),
 	},
 	{
 		name: "masked-proc", what: "parts of /proc are covered, as in a container of Docker's",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		setup: []string{"sh mount -t tmpfs none /proc/acpi && mount --bind /dev/null /proc/kcore"},
 		checks: []check{
 			{run: "cloche run -- true", status: 125, says: "proc"},
@@ -204,13 +208,12 @@ var guests = []*guest{
 	},
 	{
 		name: "read-only", what: "the root is read-only, and there is no /dev/net/tun",
-		arch: "amd64", suite: "bookworm", kernel: "linux-image-cloud-amd64", packages: base,
 		setup:  []string{"sh rm -f /dev/net/tun; mount -o remount,bind,ro /"},
 		checks: slices.Concat(runs, userRuns, doctorRuns),
 	},
 	{
 		name: "apparmor", what: "Debian 13, where AppArmor refuses user namespaces to cloche, and then has the profile that Cloche ships",
-		arch: "amd64", suite: "trixie", kernel: "linux-image-cloud-amd64",
+		suite:    "trixie",
 		packages: slices.Concat(base, []string{"apparmor"}),
 		setup: []string{
 			"sh cp /usr/local/bin/cloche /usr/local/bin/denied",

@@ -34,7 +34,7 @@ func (m *maker) make(g *guest, opt options) (*machine, error) {
 	if strings.HasSuffix(g.suite, "-backports") {
 		target = g.suite
 	}
-	kernelFiles, err := a.fetch(target, []string{g.kernel})
+	kernelFiles, err := a.fetch(target, []string{g.kernel()})
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (m *maker) make(g *guest, opt options) (*machine, error) {
 	}
 	kernels, _ := filepath.Glob(filepath.Join(kdir, "boot/vmlinuz-*"))
 	if len(kernels) != 1 {
-		return nil, fmt.Errorf("%s: %d kernels in it", g.kernel, len(kernels))
+		return nil, fmt.Errorf("%s: %d kernels in it", g.kernel(), len(kernels))
 	}
 	base := user + ".cpio"
 	if newer(user+".key", base) {
@@ -212,9 +212,6 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 			args = append(args, "-test.run="+opt.run)
 		case t.run != "":
 			args = append(args, "-test.run="+t.run)
-		}
-		if t.skip != "" {
-			args = append(args, "-test.skip="+t.skip)
 		}
 		job.Tests = append(job.Tests, JobTests{Dir: "/suite/" + t.dir, Args: args, User: t.user})
 	}

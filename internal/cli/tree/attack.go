@@ -85,7 +85,7 @@ func writeOutcomes(out io.Writer, outcomes []attack.Outcome) error {
 	count := map[attack.Verdict]int{}
 	unshown := 0
 	for _, o := range outcomes {
-		name, tries, meant = max(name, len(o.Name)), max(tries, len(o.Tries)), max(meant, len(o.Meant()))
+		name, tries, meant = max(name, len(o.Name)), max(tries, len(o.Tries)), max(meant, len(o.Meant))
 		count[o.Verdict]++
 		if o.Verdict == attack.Stopped && o.Unshown != "" {
 			unshown++
@@ -97,7 +97,7 @@ func writeOutcomes(out io.Writer, outcomes []attack.Outcome) error {
 		title := group + "\n"
 		for _, o := range outcomes {
 			if o.Group == group {
-				fmt.Fprintf(&s, "%s  %-*s  %-*s  %-*s  %s\n", title, name, o.Name, tries, o.Tries, meant, o.Meant(), happened(o))
+				fmt.Fprintf(&s, "%s  %-*s  %-*s  %-*s  %s\n", title, name, o.Name, tries, o.Tries, meant, o.Meant, happened(o))
 				title = ""
 			}
 		}
