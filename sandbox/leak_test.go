@@ -37,8 +37,46 @@ func takeCensus(t testing.TB) census {
 		processes: len(children(t, os.Getpid())),
 		mounts:    ownMounts(string(mounts)),
 		cgroups:   len(groupsOf(t, os.Getpid())),
-		fds:       count("/proc/self/fd/*"),
+		fds:       ownFDs(),
 		temp:      count(filepath.Join(os.TempDir(), "*")),
+	}
+}
+
+// ownFDs counts what is open, but for what is kept for the next sandbox, of which there
+// are never more than a few: images, and the two files that tell of cgroups.
+func ownFDs() (n int) {
+	fds, _ := filepath.Glob("/proc/self/fd/*")
+	for _, fd := range fds {
+		to, _ := os.Readlink(fd)
+		if !strings.HasPrefix(to, "/memfd:cloche") && to != fmt.Sprintf("/proc/%d/mountinfo", os.Getpid()) && to != fmt.Sprintf("/proc/%d/cgroup", os.Getpid()) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestKeptImages: a program that uses one policy after another keeps the last few images.
+func TestKeptImages(t *testing.T) {
+	images := func() (n int) {
+		fds, _ := filepath.Glob("/proc/self/fd/*")
+		for _, fd := range fds {
+			if to, _ := os.Readlink(fd); strings.HasPrefix(to, "/memfd:cloche") {
+				n++
+			}
+		}
+		return n
+	}
+	for i := range 12 {
+		p := defaults(t)
+		p.Hostname = fmt.Sprintf("kept%d", i)
+		for range 2 {
+			if out, err := command(t, p, "uname", "-n").Output(); err != nil || string(out) != p.Hostname+"\n" {
+				t.Fatalf("%q, %v", out, err)
+			}
+		}
+		if n := images(); n > 8 {
+			t.Fatalf("%d images are kept open", n)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,6 +30,7 @@ type process struct {
 	copyOnce sync.Once
 	waited   bool
 	started  bool
+	straight bool // from Start to Wait, by Run
 
 	terminal *terminal
 }
@@ -58,6 +60,9 @@ func (e *ExitError) Error() string {
 // Run starts the command and waits for it. The error is nil for exit code 0, an
 // *ExitError for any other end, and something else when it never ran.
 func (c *Cmd) Run() error {
+	c.straight = true
+	runtime.LockOSThread() // what a sandbox's death signal depends on
+	defer runtime.UnlockOSThread()
 	if err := c.Start(); err != nil {
 		return err
 	}
@@ -213,7 +218,7 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 	}
 	return &supervise.Spec{
 		Audit: c.Audit, Notify: (*supervise.Notify)(c.Notify),
-		Policy: p, Args: args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked,
+		Policy: p, Args: args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked, Straight: c.straight,
 	}, nil
 }
 
@@ -336,6 +341,10 @@ func (c *Cmd) Wait() error {
 		c.terminal.close()
 	}
 	closeAll(c.after)
+	var setup *supervise.SetupError
+	if c.straight && errors.As(err, &setup) {
+		return err // as Start would have
+	}
 	c.result = resultOf(o)
 	if c.result.Reason != Exited || c.result.ExitCode != 0 {
 		if err != nil {

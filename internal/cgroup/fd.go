@@ -109,16 +109,25 @@ func readAll(fd int) (string, error) {
 
 // readFile reads a file of procfs, cgroupfs or sysfs: few large reads, no stat.
 func readFile(name string) (string, error) {
-	fd, err := retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	fd, s, err := openAndRead(name)
 	if err != nil {
-		return "", fileError("open", name, err)
+		return "", err
 	}
-	defer unix.Close(fd)
-	s, err := readAll(fd)
-	if err != nil {
-		return "", fileError("read", name, err)
-	}
+	unix.Close(fd)
 	return s, nil
+}
+
+// openAndRead is readFile with the file left open.
+func openAndRead(name string) (fd int, text string, err error) {
+	fd, err = retry(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return -1, "", fileError("open", name, err)
+	}
+	if text, err = readAll(fd); err != nil {
+		unix.Close(fd)
+		return -1, "", fileError("read", name, err)
+	}
+	return fd, text, nil
 }
 
 // readInt reads a number below dir; Unknown where there is none. "max" is

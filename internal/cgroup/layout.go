@@ -1,7 +1,6 @@
 package cgroup
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -14,21 +13,6 @@ type Layout struct {
 	v2     *Hierarchy
 	fake   bool   // directories of a test stand for the file systems
 	parent string // limits.parent, of the layout that a Create works with
-}
-
-// Detect reads /proc/self/mountinfo and /proc/self/cgroup, once each. Without
-// cgroups the layout is empty, which is no error.
-func Detect() (*Layout, error) {
-	mounts, err := readFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, fmt.Errorf("cgroups: %w; mount /proc", err)
-	}
-	own, err := readFile("/proc/self/cgroup")
-	if err != nil {
-		// A kernel without any cgroup has no such file.
-		own = ""
-	}
-	return newLayout(mounts, own), nil
 }
 
 // newLayout is Detect on recorded texts.

@@ -83,7 +83,10 @@ func usagePids(d *groupDir, u *Usage) {
 	u.PidsPeak = readInt(d.fd, "pids.peak")
 	// Before Linux 6.11 a refusal was counted where the process was, which is
 	// not where the limit is when the group is anchored.
-	for _, fd := range [...]int{d.fd, d.leafFD} {
+	for i, fd := range [...]int{d.fd, d.leafFD} {
+		if i > 0 && fd == d.fd {
+			break
+		}
 		if s, err := readBelow(fd, "pids.events"); err == nil {
 			u.PidsRefused = max(u.PidsRefused, keyed(s, "max"))
 		}

@@ -103,6 +103,81 @@ func TestStat(t *testing.T) {
 	}
 }
 
+// TestUnchanged: whatever Stat, Look and FollowLinks would tell otherwise is noticed.
+func TestUnchanged(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(p func(string) string) error
+	}{
+		{"nothing", func(func(string) string) error { return nil }},
+		{"mode", func(p func(string) string) error { return os.Chmod(p("d"), 0o700) }},
+		{"type", func(p func(string) string) error {
+			if err := os.Remove(p("seen")); err != nil {
+				return err
+			}
+			return os.Mkdir(p("seen"), 0o640)
+		}},
+		{"another inode", func(p func(string) string) error {
+			if err := os.WriteFile(p("new"), nil, 0o640); err != nil {
+				return err
+			}
+			return os.Rename(p("new"), p("d/f"))
+		}},
+		{"gone", func(p func(string) string) error { return os.Remove(p("seen")) }},
+		{"come", func(p func(string) string) error { return os.WriteFile(p("none"), nil, 0o600) }},
+		{"a link that leads nowhere", func(p func(string) string) error { return os.Symlink("x", p("none")) }},
+		{"a link on the way to nothing", func(p func(string) string) error {
+			if err := os.Rename(p("e"), p("e2")); err != nil {
+				return err
+			}
+			return os.Symlink("e2", p("e"))
+		}},
+		{"the same file by a link", func(p func(string) string) error {
+			if err := os.Rename(p("d"), p("d2")); err != nil {
+				return err
+			}
+			return os.Symlink("d2", p("d"))
+		}},
+		{"another text of a link", func(p func(string) string) error {
+			if err := os.Remove(p("dl")); err != nil {
+				return err
+			}
+			return os.Symlink("./d", p("dl"))
+		}},
+		{"one link more on the way", func(p func(string) string) error {
+			if err := os.Rename(p("dl"), p("dl2")); err != nil {
+				return err
+			}
+			return os.Symlink("dl2", p("dl"))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir, err := filepath.EvalSymlinks(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := func(name string) string { return filepath.Join(dir, name) }
+			for _, err := range []error{
+				os.Mkdir(p("d"), 0o750), os.Mkdir(p("e"), 0o750), os.WriteFile(p("d/f"), nil, 0o640), os.WriteFile(p("seen"), nil, 0o640), os.Symlink("d", p("dl")),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			var f Facts
+			f.Stat(p("d"), p("d/f"), p("dl"), p("dl/f"), p("none"))
+			f.FollowLinks(p("dl/f"))
+			f.Look(p("seen"), p("e/none"))
+			if err := c.change(p); err != nil {
+				t.Fatal(err)
+			}
+			if got := Unchanged(f.Paths); got != (c.name == "nothing") {
+				t.Errorf("unchanged: %v", got)
+			}
+		})
+	}
+}
+
 func TestParseRanges(t *testing.T) {
 	text := "# comment\nroot:1:2\n\nann:100000:65536\nann:bad:1\nann:5\n1000:300000:10\nann:4294967295:2\nannabel:7:7\nann:9:0\n:8:8\n"
 	for _, c := range []struct {

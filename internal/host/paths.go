@@ -119,23 +119,32 @@ func statPath(p string) PathFact {
 		return pf
 	}
 	defer unix.Close(fd)
+	found := PathFact{}
+	if err := found.stat(fd); err != nil {
+		pf.Err = errnoName(err)
+		return pf
+	}
+	if found.Real, err = realPath(fd, p); err != nil {
+		pf.Err = errnoName(err)
+		return pf
+	}
+	if found.Real != p {
+		found.Link, _ = os.Readlink(p)
+	}
+	return found
+}
+
+// stat takes from an open file what statx(2) tells.
+func (pf *PathFact) stat(fd int) error {
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS, &st); err != nil {
-		pf.Err = errnoName(err)
-		return pf
-	}
-	if pf.Real, err = realPath(fd, p); err != nil {
-		pf.Err = errnoName(err)
-		return pf
-	}
-	if pf.Real != p {
-		pf.Link, _ = os.Readlink(p)
+		return err
 	}
 	pf.Exists = true
 	pf.Mode, pf.UID, pf.GID = uint32(st.Mode), st.Uid, st.Gid
 	pf.Ino, pf.DevMajor, pf.DevMinor = st.Ino, st.Dev_major, st.Dev_minor
 	pf.Rdev = unix.Mkdev(st.Rdev_major, st.Rdev_minor)
-	return pf
+	return nil
 }
 
 func openPath(p string) (fd int, err error) {

@@ -50,6 +50,8 @@ func (p *Process) reapPatiently(pid int) (syscall.WaitStatus, error) {
 			return p.reap(pid), nil
 		case !p.killed() && !p.spec.Policy.Init: // the command as pid 1 closes its records when it begins
 			continue
+		case p.quiet && p.awaitHangUp(fd):
+			continue
 		}
 		now := asleepBelow(pid)
 		still := slices.DeleteFunc(slices.Clone(now), func(s string) bool { return !slices.Contains(before, s) })

@@ -60,11 +60,11 @@ func (pr *Prepared) become(argv []string, skip int) error {
 	if err != nil {
 		return err
 	}
-	memfd, err := imageFile(im.ELF)
+	file, err := imageFile(im.ELF)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(memfd)
+	defer file.release()
 
 	keep := []int{pipe[0], pipe[1], exe}
 	keep = append(keep, pr.input.EntryFDs...)
@@ -76,7 +76,7 @@ func (pr *Prepared) become(argv []string, skip int) error {
 			return os.NewSyscallError("fcntl", err)
 		}
 	}
-	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(memfd), argv, pr.spec.Env)
+	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(file.fd), argv, pr.spec.Env)
 	return startError(err, pr.spec)
 }
 

@@ -24,6 +24,7 @@ import (
 type Prepared struct {
 	Plan  *plan.Plan
 	image *launcher.Image
+	file  *memfd // that the image lies in, once there is one
 	spec  *Spec
 	input plan.Input
 	group *cgroup.Group
@@ -66,19 +67,30 @@ func Prepare(spec *Spec) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m, ok := recall(&pr.input); ok {
-		pr.Plan, pr.image = m.plan, m.image
-		pr.addNotes()
-		return pr, nil
+	m, known := recall(&pr.input)
+	if !known {
+		if err := pr.compile(); err != nil {
+			return nil, err
+		}
+		if m.image, err = assemble(pr.Plan); err != nil {
+			pr.discard()
+			return nil, err
+		}
+		m.input, m.plan = pr.input, pr.Plan
 	}
-	if err := pr.compile(); err != nil {
-		return nil, err
+	pr.Plan, pr.image, pr.file = m.plan, m.image, m.file
+	if pr.file == nil {
+		if pr.file, err = imageFile(pr.image.ELF); err != nil {
+			pr.discard()
+			return nil, err
+		}
 	}
-	if pr.image, err = assemble(pr.Plan); err != nil {
-		pr.discard()
-		return nil, err
+	if !known {
+		if pr.file.shared {
+			m.file = pr.file
+		}
+		keep(m)
 	}
-	keep(made{input: pr.input, plan: pr.Plan, image: pr.image})
 	pr.addNotes()
 	return pr, nil
 }
@@ -160,8 +172,13 @@ func (pr *Prepared) lookAround() error {
 	return nil
 }
 
-// statPaths finds out what is at the paths that a policy names.
+// statPaths finds out what is at the paths that a policy names: what was there when
+// it was used last, mostly.
 func statPaths(facts *host.Facts, p *policy.Policy) {
+	if before := recallPaths(p); before != nil && host.Unchanged(before) {
+		facts.Paths = before
+		return
+	}
 	facts.Stat(plan.SourcePaths(p)...)
 	facts.FollowLinks(plan.LinkedSources(p, *facts)...)
 	look, resolve := plan.TargetPaths(p, *facts)
@@ -200,19 +217,15 @@ func (pr *Prepared) discard() {
 // start makes the image of the plan and executes it.
 func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	spec := pr.spec
-	memfd, err := imageFile(pr.image.ELF)
-	if err != nil {
-		return nil, err
-	}
-	defer unix.Close(memfd)
-
+	defer pr.file.release()
 	p := &Process{spec: spec, plan: pr.Plan, group: pr.group, index: pr.image.Ops, notify: pr.notify, audit: pr.audit}
-	status, w, err := os.Pipe()
-	if err != nil {
+	p.quiet = spec.Straight && pr.input.ControlFD < 0 && spec.OnStopped == nil
+	var w *os.File
+	var err error
+	if p.status, w, err = p.statusPipe(); err != nil {
 		return nil, fmt.Errorf("status pipe: %w", err)
 	}
-	p.status = status
-	files, done, err := pr.files(p, w, memfd)
+	files, done, err := pr.files(p, w, pr.file.fd)
 	if err != nil {
 		done()
 		w.Close()
@@ -224,7 +237,7 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	path := "/proc/self/fd/" + strconv.Itoa(len(files)-1)
 	p.started = time.Now()
 	fork := func() { p.launcher, err = syscall.ForkExec(path, spec.Args, attr) }
-	if spec.Parked {
+	if spec.Parked || p.quiet {
 		fork()
 	} else {
 		onStarter(fork)
@@ -242,12 +255,17 @@ func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	if p.control != nil && (pr.input.HasTerminal() || pr.notify != nil) {
 		p.watchers.Go(p.receive)
 	}
-	err = p.await()
+	if !p.quiet {
+		err = p.await()
+	}
 	// The launcher was only there to make pid 1.
 	for {
 		if _, werr := syscall.Wait4(p.launcher, nil, 0, nil); werr != syscall.EINTR {
 			break
 		}
+	}
+	if p.quiet {
+		err = p.awaitPID()
 	}
 	if err != nil {
 		p.closePipes()
@@ -305,16 +323,16 @@ func (pr *Prepared) files(p *Process, status *os.File, memfd int) (fds []uintptr
 			}
 		}
 	}
-	for i, f := range std {
+	var null *os.File
+	for _, f := range std {
 		if f == nil {
-			flags := os.O_RDONLY
-			if i > 0 {
-				flags = os.O_WRONLY
+			if null == nil {
+				if null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+					return nil, done, err
+				}
+				toClose = append(toClose, null)
 			}
-			if f, err = os.OpenFile(os.DevNull, flags, 0); err != nil {
-				return nil, done, err
-			}
-			toClose = append(toClose, f)
+			f = null
 		}
 		fds = append(fds, f.Fd())
 	}

@@ -47,6 +47,11 @@ type Spec struct {
 	// Parked says that the calling goroutine is locked to a thread that lives
 	// as long as the program, so that the image can be started from it.
 	Parked bool
+
+	// Straight says that the caller goes straight from Start to Wait, on a goroutine
+	// that is locked to its thread until then. What Start would have said of a command
+	// that could not be started, Wait may say.
+	Straight bool
 }
 
 // SetupError is a sandbox that could not be made: the command never ran.
@@ -77,6 +82,7 @@ type Process struct {
 	limit  string
 
 	launcher int
+	quiet    bool // nothing is read until it has ended, see quiet.go
 	mapless  bool // pid 1 waits for its id maps
 	ready    bool
 	running  bool
@@ -198,6 +204,11 @@ func (p *Process) diedEarly() error {
 	if p.ready {
 		return nil // it ran and is gone already; Wait tells how
 	}
+	return p.stillborn(ws)
+}
+
+// stillborn is a set-up that ended without having failed.
+func (p *Process) stillborn(ws syscall.WaitStatus) *SetupError {
 	why := "it exited without a word"
 	if ws.Signaled() {
 		why = "it was killed by " + unix.SignalName(ws.Signal())
@@ -211,7 +222,7 @@ func (p *Process) diedEarly() error {
 // Wait waits for the end and tells what happened. Everything that was made for
 // the sandbox is gone afterwards.
 func (p *Process) Wait() (*Outcome, error) {
-	for {
+	for !p.quiet {
 		r, err := readRecord(p.status)
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
@@ -221,7 +232,10 @@ func (p *Process) Wait() (*Outcome, error) {
 		}
 		p.note(r)
 	}
-	p.finish()
+	ws := p.finish()
+	if p.quiet && !p.ready && p.failure == nil {
+		p.fail(p.stillborn(ws))
+	}
 	return p.outcome()
 }
 
@@ -236,6 +250,9 @@ func (p *Process) finish() syscall.WaitStatus {
 	var ws syscall.WaitStatus
 	if pid > 0 {
 		ws, p.asleep = p.reapPatiently(pid)
+	}
+	if p.quiet {
+		p.drain()
 	}
 	p.mu.Lock()
 	p.reaped = true
