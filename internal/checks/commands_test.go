@@ -209,7 +209,7 @@ func TestCommandsPageExamples(t *testing.T) {
 // flags exist.
 func TestCommandsPageLines(t *testing.T) {
 	known := verbs(t)
-	for _, name := range []string{"commands.md", "result.md", "policy.md", "seccomp.md"} {
+	for _, name := range []string{"commands.md", "result.md", "policy.md", "seccomp.md", "inspect.md"} {
 		for line := range strings.Lines(page(t, name)) {
 			_, command, ok := strings.Cut(line, "$ cloche ")
 			if !ok || strings.Contains(command, "runn") || strings.Contains(command, "--memroy") {

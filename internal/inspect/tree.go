@@ -1,0 +1,158 @@
+package inspect
+
+import (
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Node is a process of a tree, with its threads.
+type Node struct {
+	PID      int      `json:"pid"`
+	PIDs     []int    `json:"pids"` // in each pid namespace that it is in, from the caller's inwards
+	Name     string   `json:"name"`
+	Command  []string `json:"command"`
+	State    string   `json:"state"`
+	Threads  []Thread `json:"threads"`
+	Unread   []Unread `json:"unread"`
+	Children []*Node  `json:"children"`
+
+	parent int
+}
+
+// Tree is all processes that share pid's pid namespace, or live in one below it, as far as
+// they were made by one of them; a process whose parent is outside is a root of its
+// own. Where the pid namespace is init's or the caller's own, it is pid and what lives below it.
+func Tree(pid int, start uint64) ([]*Node, error) {
+	t, err := open(pid, start)
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	own, err := t.ownPIDs()
+	if err != nil {
+		return nil, err
+	}
+	members := []int{t.pid}
+	if own != 0 {
+		found, err := inPIDNamespace(own)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, found...)
+	}
+	// What lives in a namespace below is found by its parents.
+	in := map[int]bool{}
+	for len(members) > 0 {
+		pid := members[0]
+		members = members[1:]
+		if !in[pid] {
+			in[pid] = true
+			members = append(members, childrenOf(pid)...)
+		}
+	}
+	nodes := map[int]*Node{}
+	for p := range in {
+		if n := node(p); n != nil {
+			nodes[p] = n
+		}
+	}
+	if nodes[t.pid] == nil {
+		return nil, t.gone()
+	}
+	var roots []*Node
+	for _, n := range nodes {
+		if up := nodes[n.parent]; up != nil && up != n {
+			up.Children = append(up.Children, n)
+		} else {
+			roots = append(roots, n)
+		}
+	}
+	byPID := func(a, b *Node) int { return a.PID - b.PID }
+	for _, n := range nodes {
+		slices.SortFunc(n.Children, byPID)
+	}
+	slices.SortFunc(roots, byPID)
+	return roots, t.alive()
+}
+
+// ownPIDs is the number of the process's pid namespace; 0: it is that of init or the caller.
+func (t *target) ownPIDs() (uint64, error) {
+	var err error
+	if t.leader, err = t.status("status"); err != nil {
+		return 0, err
+	}
+	for _, n := range t.namespaces() {
+		if n.Type == "pid" && n.Own() {
+			return n.Inode, nil
+		}
+	}
+	return 0, nil
+}
+
+// inPIDNamespace looks over all of /proc for the processes in a pid namespace.
+func inPIDNamespace(number uint64) (pids []int, err error) {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer proc.Close()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	want := "pid:[" + strconv.FormatUint(number, 10) + "]"
+	var buf [64]byte
+	for _, name := range names {
+		if name[0] < '0' || name[0] > '9' {
+			continue
+		}
+		if n, err := unix.Readlinkat(int(proc.Fd()), name+"/ns/pid", buf[:]); err == nil && string(buf[:n]) == want {
+			if pid, err := strconv.Atoi(name); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids, nil
+}
+
+// childrenOf are a process's children, proc_pid_task_children(5): those of each thread.
+func childrenOf(pid int) (all []int) {
+	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // it has ended
+	}
+	for _, t := range threads {
+		text, err := os.ReadFile(dir + "/" + t.Name() + "/children")
+		if err != nil {
+			continue
+		}
+		for _, n := range ids(string(text)) {
+			all = append(all, int(n))
+		}
+	}
+	return all
+}
+
+// node looks at one process; nil when it has ended.
+func node(pid int) *Node {
+	t := &target{pid: pid, pidfd: -1, dir: -1}
+	defer t.close()
+	if t.open() != nil {
+		return nil
+	}
+	s, err := t.status("status")
+	if err != nil {
+		return nil
+	}
+	t.leader = s
+	t.dumpable()
+	n := &Node{PID: pid, PIDs: s.pids, Name: s.name, State: s.state, parent: s.parent, Children: []*Node{}, Unread: []Unread{}}
+	n.Command = t.command()
+	n.Threads = t.threads(t.namespaces(), t.labels("attr/"))
+	n.Unread = append(n.Unread, t.unread...)
+	return n
+}
