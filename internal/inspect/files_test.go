@@ -50,16 +50,16 @@ func TestFilesThatLeadOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("unshare", "-r", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", "echo ready; read x")
-	cmd.ExtraFiles = []*os.File{
-		3 - 3:  open(os.Open("/etc")),
-		4 - 3:  open(os.Open("/etc/hostname")),
-		5 - 3:  open(listener.(*net.TCPListener).File()),
-		6 - 3:  open(os.NewFile(uintptr(pair[0]), "pair"), nil),
-		7 - 3:  open(os.Open("/proc/self/ns/net")),
-		8 - 3:  open(os.NewFile(uintptr(pidfd), "pidfd"), nil),
-		9 - 3:  open(os.NewFile(uintptr(memory), "memfd"), nil),
-		10 - 3: open(os.NewFile(uintptr(poll), "epoll"), nil),
-		11 - 3: open(os.Open("/dev/null")),
+	cmd.ExtraFiles = []*os.File{ // from 3 on
+		3 - 3: open(os.Open("/etc")),
+		4 - 3: open(os.Open("/etc/hostname")),
+		5 - 3: open(listener.(*net.TCPListener).File()),
+		6 - 3: open(os.NewFile(uintptr(pair[0]), "pair"), nil),
+		7 - 3: open(os.Open("/proc/self/ns/net")),
+		8 - 3: open(os.NewFile(uintptr(pidfd), "pidfd"), nil),
+		9 - 3: open(os.NewFile(uintptr(memory), "memfd"), nil),
+		open(os.NewFile(uintptr(poll), "epoll"), nil),
+		open(os.Open("/dev/null")),
 	}
 	p := mustLook(t, child(t, startReady(t, cmd), "sh -c echo ready; read x"))
 	got := map[int]string{}
