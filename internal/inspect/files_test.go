@@ -51,13 +51,13 @@ func TestFilesThatLeadOut(t *testing.T) {
 	}
 	cmd := exec.Command("unshare", "-r", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", "echo ready; read x")
 	cmd.ExtraFiles = []*os.File{ // from 3 on
-		3 - 3: open(os.Open("/etc")),
-		4 - 3: open(os.Open("/etc/hostname")),
-		5 - 3: open(listener.(*net.TCPListener).File()),
-		6 - 3: open(os.NewFile(uintptr(pair[0]), "pair"), nil),
-		7 - 3: open(os.Open("/proc/self/ns/net")),
-		8 - 3: open(os.NewFile(uintptr(pidfd), "pidfd"), nil),
-		9 - 3: open(os.NewFile(uintptr(memory), "memfd"), nil),
+		open(os.Open("/etc")),
+		open(os.Open("/etc/hostname")),
+		open(listener.(*net.TCPListener).File()),
+		open(os.NewFile(uintptr(pair[0]), "pair"), nil),
+		open(os.Open("/proc/self/ns/net")),
+		open(os.NewFile(uintptr(pidfd), "pidfd"), nil),
+		open(os.NewFile(uintptr(memory), "memfd"), nil),
 		open(os.NewFile(uintptr(poll), "epoll"), nil),
 		open(os.Open("/dev/null")),
 	}
