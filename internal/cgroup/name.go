@@ -95,7 +95,11 @@ func parseName(name string) (o owner, ok bool) {
 	return o, true
 }
 
-// startTime is when a process started. The command's name, in parentheses, may
+// StartTime is when a process started, in ticks since the boot (field 22 of
+// proc_pid_stat(5)): with the pid it names one process and no later one.
+func StartTime(pid int) (uint64, bool) { return startTime(strconv.Itoa(pid)) }
+
+// startTime is StartTime by a name in /proc. The command's name, in parentheses, may
 // itself hold spaces and parentheses.
 func startTime(pid string) (uint64, bool) {
 	s, err := readFile("/proc/" + pid + "/stat")
