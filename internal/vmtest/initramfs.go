@@ -26,6 +26,11 @@ var modules = []string{"overlay", "fuse", "veth", "tun", "af_alg", "algif_hash",
 func (m *maker) make(g *guest, opt options) (*machine, error) {
 	m.making.Lock()
 	defer m.making.Unlock()
+	unlock, err := m.lock("make")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	a, err := m.apt(g.suite, g.arch)
 	if err != nil {
 		return nil, err
@@ -162,19 +167,15 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	if err != nil {
 		return err
 	}
-	build := filepath.Join(m.cache, "build-"+g.arch)
-	if err := os.MkdirAll(build, 0o755); err != nil {
-		return err
-	}
-	init := filepath.Join(build, "init")
-	if _, err := goOutput(g.arch, "build", "-o", init, "./internal/vmtest/guest"); err != nil {
+	init, err := m.build(g.arch, "init", "build", "./internal/vmtest/guest")
+	if err != nil {
 		return err
 	}
 	if err := a.file("init", init); err != nil {
 		return err
 	}
-	cloche := filepath.Join(build, "cloche")
-	if _, err := goOutput(g.arch, "build", "-o", cloche, "./cmd/cloche"); err != nil {
+	cloche, err := m.build(g.arch, "cloche", "build", "./cmd/cloche")
+	if err != nil {
 		return err
 	}
 	if err := a.file("guest/usr/local/bin/cloche", cloche); err != nil {
@@ -191,8 +192,8 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 		job.Tests, chosen = []JobTests{{Dir: "/", Args: []string{"/bin/sh", "-c", opt.sh}}}, nil
 	}
 	for _, t := range chosen {
-		exe := filepath.Join(build, strings.ReplaceAll(t.dir, "/", "-")+".test")
-		if _, err := goOutput(g.arch, "test", "-c", "-o", exe, "./"+t.dir); err != nil {
+		exe, err := m.build(g.arch, strings.ReplaceAll(t.dir, "/", "-")+".test", "test", "-c", "./"+t.dir)
+		if err != nil {
 			return err
 		}
 		at := filepath.Join("guest/suite", t.dir)
@@ -230,6 +231,20 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	}
 	a.bytes("job.json", 0o644, b)
 	return nil
+}
+
+// build has the go command make an executable for an architecture, once.
+func (m *maker) build(arch, name string, args ...string) (string, error) {
+	exe := filepath.Join(m.cache, "build-"+arch, name)
+	if m.built[exe] {
+		return exe, nil
+	}
+	last := len(args) - 1
+	if _, err := goOutput(arch, append(slices.Clone(args[:last]), "-o", exe, args[last])...); err != nil {
+		return "", err
+	}
+	m.built[exe] = true
+	return exe, nil
 }
 
 // script carries checks out, and says what came of them as a test program does.

@@ -1,7 +1,7 @@
 // Command vmtest boots guests under qemu's emulation and runs the integration tests in
 // them, on the kernels and hosts that users have:
 //
-//	go run ./internal/vmtest [-guest NAMES] [-run REGEXP] [-quick] [-sh COMMANDS] [-list]
+//	go run ./internal/vmtest [-guest NAMES] [-run REGEXP] [-quick] [-jobs N] [-sh COMMANDS] [-list]
 //
 // Guests are made of Debian's packages alone, which apt-get downloads and dpkg-deb
 // unpacks into the user's cache directory; nothing is installed, and root is not needed. A
@@ -29,6 +29,7 @@ func main() {
 	run := flag.String("run", "", "only tests that match, as of go test -run")
 	sh := flag.String("sh", "", "run these shell commands in each guest instead of tests, and print what they say")
 	quick := flag.Bool("quick", false, "only the guests that are quick, and of the tests those that find most")
+	jobs := flag.Int("jobs", runtime.NumCPU(), "how many guests run side by side; each has one processor")
 	list := flag.Bool("list", false, "list the guests")
 	flag.Parse()
 	if *list {
@@ -45,7 +46,7 @@ func main() {
 		return
 	}
 	if err == nil {
-		err = runAll(ctx, chosen, options{run: *run, sh: *sh, quick: *quick})
+		err = runAll(ctx, chosen, options{run: *run, sh: *sh, quick: *quick, jobs: *jobs})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vmtest:", err)
@@ -57,6 +58,7 @@ func main() {
 type options struct {
 	run, sh string
 	quick   bool
+	jobs    int
 }
 
 func choose(names string, quick bool) ([]*guest, error) {
@@ -104,25 +106,37 @@ func runAll(ctx context.Context, chosen []*guest, opt options) error {
 	if err != nil {
 		return err
 	}
-	c := &maker{cache: filepath.Join(cache, "cloche", "vmtest"), turn: make(chan struct{}, max(1, runtime.NumCPU()))}
+	c := &maker{cache: filepath.Join(cache, "cloche", "vmtest"), apts: map[string]*apt{}, built: map[string]bool{}}
 	if err := os.MkdirAll(c.cache, 0o755); err != nil {
 		return err
 	}
-	all := make(chan ended)
-	for _, g := range chosen {
+	began := time.Now()
+	// The longest first, so that none of them is what the others wait for at the end.
+	queue, all := make(chan *guest, len(chosen)), make(chan ended)
+	for _, g := range slices.SortedStableFunc(slices.Values(chosen), func(a, b *guest) int { return len(b.tests) - len(a.tests) }) {
+		queue <- g
+	}
+	close(queue)
+	for range max(1, opt.jobs) {
 		go func() {
-			began := time.Now()
-			r, err := c.test(ctx, g, opt)
-			all <- ended{g, r, err, time.Since(began)}
+			for g := range queue {
+				r, err := c.test(ctx, g, opt)
+				all <- ended{g, r, err}
+			}
 		}()
 	}
 	var failed []string
+	var cpu time.Duration
 	for range chosen {
 		e := <-all
 		if !e.report(opt) {
 			failed = append(failed, e.g.name)
 		}
+		if e.r != nil {
+			cpu += e.r.cpu
+		}
 	}
+	fmt.Printf("%d guests in %.0f s; the emulators took %.0f s of processors\n", len(chosen), time.Since(began).Seconds(), cpu.Seconds())
 	if len(failed) > 0 {
 		return errors.New("failed in " + strings.Join(failed, ", "))
 	}
@@ -131,10 +145,9 @@ func runAll(ctx context.Context, chosen []*guest, opt options) error {
 
 // ended is a guest that has.
 type ended struct {
-	g    *guest
-	r    *result
-	err  error
-	took time.Duration
+	g   *guest
+	r   *result
+	err error
 }
 
 // report prints what came of it, and whether that is good.
@@ -149,7 +162,7 @@ func (e *ended) report(opt options) bool {
 		fmt.Printf("guest %-12s %s: %s\n%s", e.g.name, e.r.kernel, e.r.ended, said)
 		return err == nil && e.r.ended == "done"
 	}
-	fmt.Printf("guest %-12s %-44s %s  (%.0f s)\n", e.g.name, e.r.kernel, e.r.counts(), e.took.Seconds())
+	fmt.Printf("guest %-12s %-44s %s  (%.0f s, %.0f s of a processor)\n", e.g.name, e.r.kernel, e.r.counts(), e.r.took.Seconds(), e.r.cpu.Seconds())
 	bad := e.r.bad(e.g)
 	for _, line := range bad {
 		fmt.Println("  " + line)

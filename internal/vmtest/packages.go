@@ -10,14 +10,34 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
-// maker makes guests in a directory of the user's cache, one at a time, and boots as many
-// as there are processors.
+// maker makes guests in a directory of the user's cache, one at a time.
 type maker struct {
 	cache  string
 	making sync.Mutex
-	turn   chan struct{}
+	apts   map[string]*apt // by suite and architecture, with lists of today
+	built  map[string]bool // files that are of this source
+}
+
+// lock keeps other vmtests out of a part of the cache until unlock is called.
+func (m *maker) lock(name string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(m.cache, name+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, os.NewSyscallError("flock "+f.Name(), err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // debianMirror is where packages come from, with the keys that Debian's own
@@ -33,6 +53,9 @@ const (
 type apt struct{ dir, arch string }
 
 func (m *maker) apt(suite, goarch string) (*apt, error) {
+	if a := m.apts[suite+goarch]; a != nil {
+		return a, nil
+	}
 	a := &apt{dir: filepath.Join(m.cache, "apt-"+suite+"-"+goarch), arch: map[string]string{"amd64": "amd64", "arm64": "arm64"}[goarch]}
 	for _, d := range []string{"lists/partial", "archives/partial", "etc/preferences.d", "etc/apt.conf.d", "etc/sources.list.d"} {
 		if err := os.MkdirAll(filepath.Join(a.dir, d), 0o755); err != nil {
@@ -51,7 +74,11 @@ func (m *maker) apt(suite, goarch string) (*apt, error) {
 			return nil, err
 		}
 	}
-	return a, a.run("update", "-q", "--error-on=any")
+	if err := a.run("update", "-q", "--error-on=any"); err != nil {
+		return nil, err
+	}
+	m.apts[suite+goarch] = a
+	return a, nil
 }
 
 // run runs apt-get.

@@ -16,9 +16,12 @@ const patience = 8 * time.Minute
 // test boots a guest and collects what its tests said: the kernel's console is the first
 // serial port, the tests' output the second, and their end the third.
 func (m *maker) test(ctx context.Context, g *guest, opt options) (*result, error) {
+	unlock, err := m.lock(g.name) // somebody else may boot it, too
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	vm, err := m.make(g, opt)
-	m.turn <- struct{}{}
-	defer func() { <-m.turn }()
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +51,11 @@ func (m *maker) test(ctx context.Context, g *guest, opt options) (*result, error
 		}
 	}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	began := time.Now()
 	words, err := cmd.CombinedOutput()
+	if r.took = time.Since(began); cmd.ProcessState != nil {
+		r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
 	if err != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("%s: %w: %s", argv[0], err, words)
 	}

@@ -9,13 +9,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // result is what came of a guest.
 type result struct {
 	kernel          string
-	console, output string // files
-	ended           string // "done" when all test programs ended
+	console, output string        // files
+	ended           string        // "done" when all test programs ended
+	took, cpu       time.Duration // of the emulator
 
 	passed, failed, skipped []outcome
 }
