@@ -17,7 +17,7 @@ import (
 // `cloche run` should not have to initialise, so it comes from package tree.
 func Doctor(asJSON bool, manager func(context.Context) host.Row) error {
 	ctx := context.Background()
-	rows := append(host.Doctor(ctx), cgroupRows()...)
+	rows := append(host.Doctor(ctx), limitRows()...)
 	rows = append(rows, manager(ctx), completeSandbox(), preludeRow())
 	var err error
 	if asJSON {

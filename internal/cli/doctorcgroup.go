@@ -2,15 +2,27 @@ package cli
 
 import (
 	"errors"
+	"os"
+	"slices"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
-// cgroupRows are the limits that need a cgroup, found out where the sandbox's
-// own would be made.
-func cgroupRows() []host.Row {
+// limitRows are the limits that need a cgroup, found out where `cloche run` has them: at
+// this process, or in a scope of systemd's user manager, which this process enters for it.
+func limitRows() []host.Row {
+	rows := cgroupRows("")
+	refused := slices.ContainsFunc(rows, func(r host.Row) bool { return r.Status == host.Missing })
+	if refused && os.Geteuid() != 0 && EnterScope != nil && hasManager() && EnterScope("doctor") == nil {
+		return cgroupRows(", in a scope of systemd's user manager")
+	}
+	return rows // the manager's own row tells why it does not help
+}
+
+// cgroupRows are those of where this process is; with is said of what works.
+func cgroupRows(with string) []host.Row {
 	const group = "limits"
 	layout, err := cgroup.Detect()
 	if err != nil {
@@ -27,9 +39,9 @@ func cgroupRows() []host.Row {
 		{"disk", "io", "--io"},
 		{"CPU time", "cpu-time", "--cpu-time"},
 	} {
-		r := host.Row{Group: group, Name: limit.name, Status: host.Works, Detail: limit.setting}
+		r := host.Row{Group: group, Name: limit.name, Status: host.Works, Detail: limit.setting + with}
 		if err := layout.Check(limit.limit, &policy.Limits{}); err != nil {
-			r.Status, r.Cause = host.Missing, err.Error()
+			r.Status, r.Detail, r.Cause = host.Missing, limit.setting, err.Error()
 			var u *cgroup.Unavailable
 			if errors.As(err, &u) {
 				r.Cause, r.Remedy = u.Cause, u.Remedy

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,14 @@ func TestSystemdSession(t *testing.T) {
 			}
 		})
 	}
+	t.Run("doctor", func(t *testing.T) {
+		out, _ := cloche("doctor").CombinedOutput()
+		for _, want := range []string{`(?m)^  memory +works +--memory, in a scope`, `(?m)^  processes +works`, `(?m)^  systemd's user manager +works`} {
+			if !regexp.MustCompile(want).Match(out) {
+				t.Errorf("no %s in\n%s", want, out)
+			}
+		}
+	})
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		out, err := exec.Command("systemctl", "--user", "list-units", "--all", "--no-legend", "cloche*").CombinedOutput()
 		if err == nil && len(strings.TrimSpace(string(out))) == 0 {

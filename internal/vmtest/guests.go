@@ -43,10 +43,16 @@ var (
 	doctorRuns = []check{{run: "cloche doctor", says: "complete sandbox +works"}, {user: true, run: "cloche doctor", says: "complete sandbox +works"}}
 )
 
+// writesSlowly writes 1.5 MiB at 1 MiB a second.
+const (
+	writesSlowly = "d=$(mktemp -d /var/tmp/XXXXXX); cloche run --write $d --io $d:wbps=1M -- dd if=/dev/zero of=$d/data bs=256k count=6 oflag=direct"
+	tookASecond  = "copied, [1-9]"
+)
+
 // base is the user land of all: what the tests run inside.
 var base = []string{
 	"base-files", "base-passwd", "bash", "dash", "coreutils", "grep", "sed", "gawk", "findutils", "util-linux", "mount", "procps", "python3",
-	"libc-bin", "login", "passwd", "diffutils", "hostname", "debianutils", "libcap2-bin", "file", "bc", "uidmap", "git", "strace",
+	"libc-bin", "login", "passwd", "diffutils", "hostname", "debianutils", "libcap2-bin", "file", "bc", "uidmap", "git", "strace", "e2fsprogs",
 }
 
 // integration are the tests that ask the kernel: the rest is the same everywhere. What
@@ -78,7 +84,7 @@ var quickly = []tests{
 var without = []string{
 	"cgroup v1", "a v1 hierarchy", "is not installed", "CONFIG_X86_X32_ABI", "CONFIG_IA32_EMULATION", "^needs Test.* to start it$",
 	"only root|only who may make a cgroup|an ordinary user|as root|needs root|the host's root|uid 0 without",
-	"temporary files are memory", "needs /var/tmp on a disk", "perf_event_paranoid", "dmesg_restrict", "this machine has no ", "this kernel has no ", "the kernel does not grant it to this user", "needs ranges of subordinate ids",
+	"temporary files are memory", "perf_event_paranoid", "dmesg_restrict", "this machine has no ", "this kernel has no ", "the kernel does not grant it to this user", "needs ranges of subordinate ids",
 	"has no CAP_SYS_RESOURCE", "this process is in the root of every cgroup hierarchy", "no interface that received anything",
 }
 
@@ -98,7 +104,9 @@ var guests = []*guest{
 	{
 		name: "debian-12", what: "Debian's 6.1 cloud kernel, cgroup v2 without systemd",
 		quick: true, tests: integration,
-		checks: []check{ // Cloche inside Cloche: it says why not
+		checks: []check{
+			{run: writesSlowly, says: tookASecond},
+			// Cloche inside Cloche: it says why not.
 			{run: "cloche run --profile open -- cloche run -- true", status: 125, says: "uid 0 without CAP_SETFCAP"},
 			{user: true, run: "cloche run --profile open -- cloche run -- true", status: 125, says: "no new proc be mounted"},
 			{user: true, run: "cloche run -- cloche run -- true", status: 125, says: "an outer sandbox.s filter denies them"},
@@ -135,6 +143,12 @@ var guests = []*guest{
 			{dir: "internal/cli", run: "TestScripts/(root|user)/^(run|limits|doctor)$"},
 		},
 		checks: []check{
+			{run: "runuser -l tester -c 'cloche run --io /var/tmp:wbps=1M -- true'", status: 125, says: "a drop-in for user@.service"},
+			{run: "runuser -l tester -c 'cloche doctor' | grep -A2 '^  disk '", says: "remedy: with systemd: a drop-in for user@.service"},
+			{run: "mkdir /etc/systemd/system/user@.service.d; printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf; " +
+				"systemctl daemon-reload; systemctl restart user@1000; runuser -l tester -c 'cloche doctor'", says: "disk +works +--io, in a scope"},
+			{run: "runuser -l tester -c '" + writesSlowly + "'", says: tookASecond},
+			{run: writesSlowly, says: tookASecond},
 			{run: "runuser -l tester -c 'cloche run --memory 64M -- sleep 333' >/dev/null 2>&1 & sleep 4; pgrep -u tester -f 'sleep 333'", says: "^[0-9]+$"},
 			{run: "loginctl terminate-user tester; sleep 4; ! pgrep -u tester -f 'sleep 333' && test -z \"$(find /sys/fs/cgroup -name 'cloche-[0-9]*')\""},
 		},
@@ -210,6 +224,12 @@ var guests = []*guest{
 		name: "read-only", what: "the root is read-only, and there is no /dev/net/tun",
 		setup:  []string{"sh rm -f /dev/net/tun; mount -o remount,bind,ro /"},
 		checks: slices.Concat(runs, userRuns, doctorRuns),
+	},
+	{
+		name: "docker", what: "Debian 12 with Docker, and Cloche in its containers",
+		packages: slices.Concat(base, []string{"docker.io", "apparmor", "busybox-static", "tar"}),
+		setup:    dockerSetup,
+		checks:   []check{{run: "true", says: "^"}},
 	},
 	{
 		name: "apparmor", what: "Debian 13, where AppArmor refuses user namespaces to cloche, and then has the profile that Cloche ships",

@@ -20,7 +20,11 @@ type machine struct {
 }
 
 // modules that a host has loaded, or loads when asked: there is no udev in a guest.
-var modules = []string{"overlay", "fuse", "veth", "tun", "af_alg", "algif_hash", "crypto_user", "vsock", "x_tables", "nfnetlink"}
+// Each stands after those that it needs.
+var modules = []string{
+	"virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk",
+	"overlay", "fuse", "veth", "tun", "af_alg", "algif_hash", "crypto_user", "vsock", "x_tables", "nfnetlink",
+}
 
 // make makes a guest's kernel and initramfs.
 func (m *maker) make(g *guest, opt options) (*machine, error) {
@@ -80,8 +84,11 @@ func (m *maker) make(g *guest, opt options) (*machine, error) {
 // userland is the name of what has the guest's packages unpacked; guests share it.
 func (g *guest) userland() string {
 	name := g.suite + "-" + g.arch
-	if g.systemd {
+	switch {
+	case g.systemd:
 		name += "-systemd"
+	case slices.Contains(g.packages, "docker.io"):
+		name += "-docker"
 	}
 	return name
 }

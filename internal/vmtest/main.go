@@ -82,7 +82,7 @@ func choose(names string, quick bool) ([]*guest, error) {
 
 // lacking is what this machine has not that guests need.
 func lacking(chosen []*guest) string {
-	tools := []string{"apt-get", "dpkg-deb", "go"}
+	tools := []string{"apt-get", "dpkg-deb", "tar", "go"}
 	for _, g := range chosen {
 		tools = append(tools, qemuFor(g.arch)[0])
 	}

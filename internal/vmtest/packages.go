@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -168,8 +169,8 @@ func (m *maker) unpacked(name string, files []string, finish func(dir string) er
 		return "", err
 	}
 	for _, f := range files {
-		if out, err := exec.Command("dpkg-deb", "--extract", f, dir).CombinedOutput(); err != nil {
-			return "", fmt.Errorf("dpkg-deb --extract %s: %w: %s", f, err, out)
+		if err := extract(f, dir); err != nil {
+			return "", err
 		}
 	}
 	for _, d := range []string{"usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "usr/share/bug", "usr/share/lintian"} {
@@ -185,8 +186,28 @@ func (m *maker) unpacked(name string, files []string, finish func(dir string) er
 	return dir, os.WriteFile(dir+".key", []byte(key), 0o644)
 }
 
+// extract unpacks a package as dpkg does: what has a directory /bin, where dir has a link to
+// usr/bin, leaves the link and its files behind it. dpkg-deb --extract puts a directory there.
+func extract(deb, dir string) error {
+	from := exec.Command("dpkg-deb", "--fsys-tarfile", deb)
+	to := exec.Command("tar", "--extract", "--keep-directory-symlink", "--no-same-owner", "--preserve-permissions", "--directory", dir)
+	var errs strings.Builder
+	from.Stderr, to.Stderr = &errs, &errs
+	var err error
+	if to.Stdin, err = from.StdoutPipe(); err != nil {
+		return err
+	}
+	if err := from.Start(); err != nil {
+		return err
+	}
+	if err := errors.Join(to.Run(), from.Wait()); err != nil {
+		return fmt.Errorf("unpack %s: %w: %s", deb, err, errs.String())
+	}
+	return nil
+}
+
 // layoutVersion changes with what unpacked makes of the same packages.
-const layoutVersion = "2"
+const layoutVersion = "3"
 
 // makeUsrMerge makes /bin and its like links into /usr, as Debian has them.
 func makeUsrMerge(dir string) error {

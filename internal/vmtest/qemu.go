@@ -36,11 +36,17 @@ func (m *maker) test(ctx context.Context, g *guest, opt options) (*result, error
 			return nil, err
 		}
 	}
+	disk := filepath.Join(m.cache, g.name+".disk")
+	if err := emptyDisk(disk); err != nil {
+		return nil, err
+	}
+	defer os.Remove(disk)
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	argv := qemuFor(g.arch)
 	argv = append(argv, "-m", "3072", "-smp", "1", "-display", "none", "-no-reboot", "-nodefaults",
 		"-kernel", vm.kernel, "-initrd", vm.initrd, "-append", cmdlineOf(g),
+		"-drive", "file="+disk+",format=raw,if=none,id=disk,cache=unsafe", "-device", "virtio-blk-pci,drive=disk",
 		"-serial", "file:"+r.console)
 	for _, port := range []string{r.output, end} {
 		if g.arch == "arm64" { // its machine has one port that the kernel uses
@@ -67,6 +73,16 @@ func (m *maker) test(ctx context.Context, g *guest, opt options) (*result, error
 		}
 	}
 	return r, nil
+}
+
+// emptyDisk makes a file that a guest has as its disk; its init puts a file system there.
+func emptyDisk(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Truncate(4 << 30) // what is never written takes no room
 }
 
 // qemuFor is the emulator's own part of the command line. qemu 7.2 crashes kernels that

@@ -54,6 +54,9 @@ func main() {
 
 // boot sets the machine up and waits for the tests. As pid 1 it reaps whatever ends.
 func boot() error {
+	if err := os.Setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
+		return err
+	}
 	b, err := os.ReadFile("/job.json")
 	if err != nil {
 		return err
@@ -83,12 +86,13 @@ func boot() error {
 	if err := os.Chown("/home/tester", 1000, 1000); err != nil {
 		return err
 	}
-	mount := mountAll
-	if j.Systemd {
-		mount = func() error { return nil } // it does that
-	}
-	if err := mount(); err != nil {
-		return err
+	if !j.Systemd { // it does that
+		if err := mountAll(); err != nil {
+			return err
+		}
+		if err := mountDisk(); err != nil {
+			return err
+		}
 	}
 	for _, s := range j.Setup {
 		if err := setUp(s); err != nil {
@@ -99,7 +103,7 @@ func boot() error {
 		return syscall.Exec("/lib/systemd/systemd", []string{"/lib/systemd/systemd"}, []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"})
 	}
 	pid, err := syscall.ForkExec("/init", []string{"/init", runnerArg}, &syscall.ProcAttr{
-		Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"},
+		Dir: "/", Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"},
 		Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
@@ -256,6 +260,11 @@ func run() {
 	}
 	out, end := port(1)
 	defer end()
+	if j.Systemd {
+		if err := mountDisk(); err != nil {
+			fmt.Fprintf(out, "\n=== PROGRAM disk\n\n=== ENDED %v\n", err)
+		}
+	}
 	for _, t := range j.Tests {
 		fmt.Fprintf(out, "\n=== PROGRAM %s\n", t.Dir)
 		began := time.Now()
@@ -279,6 +288,19 @@ func run() {
 		fmt.Fprintln(last, "done")
 		ended()
 	}
+}
+
+// mountDisk puts a file system on the disk, and that where programs have large files.
+func mountDisk() error {
+	const disk, at = "/dev/vda", "/var/tmp"
+	out, err := exec.Command("mke2fs", "-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=1,nodiscard", disk).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("mke2fs %s: %w: %s", disk, err, out)
+	}
+	if err := unix.Mount(disk, at, "ext4", unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", at, err)
+	}
+	return os.Chmod(at, 0o777|os.ModeSticky)
 }
 
 // slow is when a test program has run so long that the console is told what it waits for.
