@@ -146,6 +146,15 @@ const (
 	errForeign     placeError = "its parent is not delegated"
 )
 
+// How a user comes to a cgroup who may make none.
+const (
+	byManager  = "`systemd-run --user --scope -p Delegate=yes`"
+	handedOver = "have root make a directory, chown it to you with its cgroup.procs and cgroup.subtree_control, start you in it and name it with limits.parent"
+)
+
+// booted reports whether systemd runs this machine, sd_booted(3).
+func booted() bool { return exists("/run/systemd/system") }
+
 // unavailable puts into words why dir can't be used.
 func (p *place) unavailable(err error, dir string) error {
 	u := &Unavailable{Controller: p.use.String()}
@@ -159,10 +168,16 @@ func (p *place) unavailable(err error, dir string) error {
 		u.Remedy = "name a directory below " + p.h.Mount
 	case errProcesses:
 		u.Cause = "cgroup " + dir + " has processes of its own, so cgroup2 lets it limit no children (cgroups(7), \"no internal processes\")"
-		u.Remedy = "move them to a child first (mkdir " + dir + "/init, write each pid to its cgroup.procs), or start Cloche in a cgroup of its own, such as by `systemd-run --user --scope -p Delegate=yes`"
+		u.Remedy = "move them to a child first (mkdir " + dir + "/init, write each pid to its cgroup.procs, then +" + strings.ReplaceAll(p.enable.String(), ", ", " +") + " to " + dir + "/cgroup.subtree_control), or start Cloche in a cgroup of its own"
+		if booted() {
+			u.Remedy += ", such as by " + byManager
+		}
 	case errForeign:
 		u.Cause = user + " may not move processes from " + p.h.Own + " to " + dir + ": the cgroup above both is not delegated"
-		u.Remedy = "start Cloche by `systemd-run --user --scope -p Delegate=yes`"
+		u.Remedy = handedOver
+		if booted() {
+			u.Remedy = "start Cloche by " + byManager
+		}
 	case unix.ENOENT:
 		u.Cause = "directory " + dir + " does not exist"
 		u.Remedy = "mkdir " + dir + ", or name another with limits.parent"
@@ -172,7 +187,10 @@ func (p *place) unavailable(err error, dir string) error {
 	default:
 		u.Cause = user + " may not make a cgroup in " + dir
 		if p.h.Version == 2 {
-			u.Remedy = "run under systemd's user manager (`systemd-run --user --scope -p Delegate=yes`), or have root make a directory, chown it to you with its cgroup.procs and cgroup.subtree_control, start you in it and name it with limits.parent"
+			u.Remedy = handedOver
+			if booted() {
+				u.Remedy = "run under systemd's user manager (" + byManager + "), or " + handedOver
+			}
 		} else {
 			u.Remedy = "run as root, or have root make a directory in " + p.h.Mount + ", chown it to you, and name it with limits.parent"
 		}

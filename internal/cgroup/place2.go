@@ -94,7 +94,11 @@ func notPassedOn(absent set, h *Hierarchy, dir string) error {
 		u.Remedy = "look in /proc/cgroups whether the kernel has it, cgroup_disable= does not switch it off, and no cgroup v1 hierarchy holds it"
 		return u
 	}
-	u.Remedy = "with systemd: a drop-in for user@.service with \"[Service] Delegate=cpu cpuset io memory pids\"; else as root: echo +" + strings.ReplaceAll(absent.String(), ", ", " +") + " to the cgroup.subtree_control of each cgroup above"
+	if booted() {
+		u.Remedy = "as root: a drop-in for user@.service with \"[Service] Delegate=cpu cpuset io memory pids\", daemon-reload, and a new login"
+		return u
+	}
+	u.Remedy = "as root: echo +" + strings.ReplaceAll(absent.String(), ", ", " +") + " to the cgroup.subtree_control of each cgroup above"
 	return u
 }
 
@@ -109,7 +113,7 @@ func common(a, b string) string {
 // managed reports whether somebody else enables and disables controllers in
 // dir. systemd marks what it has handed over by an extended attribute.
 func managed(dir string) bool {
-	if unix.Access("/run/systemd/system", unix.F_OK) != nil {
+	if !booted() {
 		return false
 	}
 	var value [8]byte

@@ -83,7 +83,7 @@ func (s surroundings) whyNoUserNamespace(e unix.Errno, op string, made bool) (ca
 	case sysctlIs("kernel.unprivileged_userns_clone", 0) && os.Geteuid() != 0:
 		return "kernel.unprivileged_userns_clone is 0: only root may make user namespaces",
 			"as root: sysctl -w kernel.unprivileged_userns_clone=1 (and a file in /etc/sysctl.d to keep it)"
-	case sysctlIs("kernel.apparmor_restrict_unprivileged_userns", 1) && os.Geteuid() != 0 && (made || e == unix.EACCES || e == unix.EPERM):
+	case s.restricted() && (made || e == unix.EACCES || e == unix.EPERM):
 		return "AppArmor takes all rights from the user namespaces of programs without a profile (kernel.apparmor_restrict_unprivileged_userns is 1, the default of Ubuntu since 23.10)",
 			"as root: put packaging/apparmor/cloche of Cloche's source into /etc/apparmor.d and load it (apparmor_parser --replace /etc/apparmor.d/cloche), or: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
 	case e == unix.EACCES && s.apparmor != "":
@@ -99,12 +99,10 @@ func (s surroundings) whyNoUserNamespace(e unix.Errno, op string, made bool) (ca
 	case e == unix.EPERM && s.chrooted:
 		return "this process is in a chroot(2), where the kernel allows no user namespaces",
 			"start Cloche outside of the chroot, or enter the directory with pivot_root (systemd-nspawn, bwrap) instead"
+	case s.filtered && s.container != "":
+		return "the seccomp filter of the " + s.container + " container that this runs in refuses it (" + op + ")", s.looser()
 	case s.filtered:
-		cause = "a seccomp filter that this process was started under refuses it (" + op + ")"
-		if s.container != "" {
-			cause = "the seccomp filter of the " + s.container + " container that this runs in refuses it (" + op + ")"
-		}
-		return cause, "start the container with a filter that allows clone and unshare of namespaces and the mount calls, such as docker run --security-opt seccomp=unconfined"
+		return "a seccomp filter that this process was started under refuses it (" + op + ")", s.looser()
 	case made:
 		return "the namespace is made, and its root has no rights in it (" + op + "): a security module takes them away",
 			"look for a denial in the kernel's log (dmesg, /var/log/audit), and allow user namespaces for the cloche program"
@@ -117,16 +115,38 @@ func (s surroundings) whyNoMount(r result, landlock int) (cause, remedy string) 
 	e := r.errno()
 	switch {
 	case e == unix.EPERM && s.filtered:
-		return "a seccomp filter that this process was started under refuses mounts (" + r.err.op + ")",
-			"start the surrounding container with a filter that allows the mount calls, such as docker run --security-opt seccomp=unconfined"
+		return "a seccomp filter that this process was started under refuses mounts (" + r.err.op + ")", s.looser()
 	case (e == unix.EPERM || e == unix.EACCES) && s.apparmor != "":
-		return "the AppArmor profile " + s.apparmor + " refuses mounts (" + r.err.op + ")",
-			"give this program a profile that allows them, such as docker run --security-opt apparmor=unconfined"
+		return "the AppArmor profile " + s.apparmor + " refuses mounts (" + r.err.op + ")", s.looser()
 	case e == unix.EPERM && landlock > 0:
 		return "a mount is refused (" + r.err.op + "), and no filter or profile says why: most likely this process is confined by Landlock, which refuses every change of mounts (landlock(7))",
 			"start Cloche outside of the sandbox that this runs in"
 	}
 	return r.err.op, "look for a denial in the kernel's log (dmesg)"
+}
+
+// looser is how to start what is around this process so that Cloche works in it, with all
+// that it needs: who is told of one hurdle at a time has to come back for each.
+func (s surroundings) looser() string {
+	engine, unmasked := "docker", "systempaths=unconfined"
+	if s.container == "podman" {
+		engine, unmasked = "podman", "unmask=ALL"
+	}
+	var options []string
+	if s.filtered {
+		options = append(options, "seccomp=unconfined")
+	}
+	if s.apparmor != "" {
+		options = append(options, "apparmor=unconfined")
+	}
+	if coveredProc() {
+		options = append(options, unmasked)
+	}
+	run := engine + " run --security-opt " + strings.Join(options, " --security-opt ")
+	if s.container == "" {
+		return "start Cloche outside of the sandbox that this runs in, or have that one allow clone and unshare of namespaces and the mount calls (a container: " + run + ")"
+	}
+	return "start the container with a filter and a profile that allow clone and unshare of namespaces and the mount calls: " + run
 }
 
 func errnoText(e unix.Errno) string {

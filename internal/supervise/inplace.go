@@ -154,6 +154,6 @@ func (u Unexplained) Failure(spec *Spec, skip int) error {
 	if u.Op < len(im.Ops) {
 		i = im.Ops[u.Op]
 	}
-	f := pr.Plan.Explain(i, u.Errno)
+	f := explain(pr.Plan, i, u.Errno)
 	return &SetupError{Failure: f, Err: f}
 }

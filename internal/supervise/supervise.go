@@ -161,7 +161,7 @@ func (p *Process) note(r record) {
 		if int(r.a) < len(p.index) {
 			i = p.index[r.a]
 		}
-		f := p.plan.Explain(i, syscall.Errno(r.b))
+		f := explain(p.plan, i, syscall.Errno(r.b))
 		p.fail(&SetupError{Failure: f, Err: f})
 	case plan.RecordExited:
 		p.exited, p.wstatus = true, syscall.WaitStatus(r.a)

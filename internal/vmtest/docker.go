@@ -9,3 +9,44 @@ var dockerSetup = []string{
 	`sh dockerd --data-root /var/tmp/docker --storage-driver overlay2 --exec-opt native.cgroupdriver=cgroupfs --iptables=false --bridge none >/var/log/dockerd 2>&1 &
 		for i in $(seq 60); do docker version >/dev/null 2>&1 && break; sleep 1; done; tar -C /image -c . | docker import - cloche || { cat /var/log/dockerd; exit 1; }`,
 }
+
+// Cloche in containers as Docker starts them, with each of its hurdles taken away, and with
+// all of them (--privileged).
+var dockerChecks = func() []check {
+	const (
+		in        = "docker run --rm --network none "
+		seccomp   = "--security-opt seccomp=unconfined "
+		apparmor  = "--security-opt apparmor=unconfined "
+		unmasked  = "--security-opt systempaths=unconfined "
+		remedy    = "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined$"
+		filtered  = "the seccomp filter of the docker container that this runs in refuses it .*" + remedy
+		profiled  = "the AppArmor profile docker-default .*refuses mounts .*: docker run --security-opt apparmor=unconfined --security-opt systempaths=unconfined$"
+		processes = "cgroup /sys/fs/cgroup has processes of its own, .*move them to a child first"
+		move      = "mkdir /sys/fs/cgroup/init; for p in $(cat /sys/fs/cgroup/cgroup.procs); do echo $p >/sys/fs/cgroup/init/cgroup.procs; done 2>/dev/null; echo +memory +pids >/sys/fs/cgroup/cgroup.subtree_control; "
+	)
+	keep := func(run string) string { return run + " >/tmp/said; rc=$?; cat /tmp/said; exit $rc" }
+	said := func(line string) check { return check{run: "cat /tmp/said", says: line} }
+	return []check{
+		{run: in + "cloche cloche run -- true", status: 125, says: "EPERM: " + filtered},
+		{run: in + "--user 1000 cloche cloche run --wall-time 9s -- true", status: 125, says: "EPERM: " + filtered},
+		{run: keep(in + "cloche cloche doctor"), status: 1, says: "user namespaces +missing"},
+		said("remedy: .*" + remedy),
+		said("complete sandbox +missing"),
+		said("why: .*namespaces: clone: EPERM: the seccomp filter of the docker container"),
+		{run: in + "cloche cloche plan -- true", says: "seccomp"},
+		{run: in + seccomp + "cloche cloche run -- true", status: 125, says: "EACCES: " + profiled},
+		{run: keep(in + seccomp + "cloche cloche doctor"), status: 1, says: "mounts by file descriptor +missing"},
+		said("why: .*the AppArmor profile docker-default .*refuses mounts"),
+		{run: in + seccomp + apparmor + "cloche cloche run -- true", status: 125, says: "no new proc be mounted .*systempaths=unconfined"},
+		{run: keep(in + seccomp + apparmor + "--user 1000 cloche cloche doctor"), status: 1, says: "a fresh /proc +missing"},
+		said("remedy: .*systempaths=unconfined"),
+		{run: in + seccomp + apparmor + unmasked + "cloche sh -c 'cloche run -- echo ran && cloche run --wall-time 9s -- echo ran, too'", says: "^ran, too$"},
+		{run: in + seccomp + apparmor + unmasked + "--user 1000 cloche cloche doctor", says: "complete sandbox +works"},
+		{run: in + "--privileged cloche sh -c 'cloche run -- echo ran && cloche run --wall-time 9s -- echo ran, too'", says: "^ran, too$"},
+		{run: in + "--privileged --user 1000 cloche sh -c 'cloche run -- echo ran && cloche run --wall-time 9s -- echo ran, too'", says: "^ran, too$"},
+		{run: in + "--privileged cloche cloche run --memory 64M -- true", status: 125, says: processes},
+		{run: keep(in + "--privileged cloche cloche doctor"), says: "complete sandbox +works"},
+		said("why: +" + "cgroup /sys/fs/cgroup has processes of its own"),
+		{run: in + "--privileged cloche sh -c '" + move + "cloche run --memory 64M --pids 9 -- echo ran'", says: "^ran$"},
+	}
+}()
