@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 func TestQuantiles(t *testing.T) {
@@ -50,17 +52,15 @@ func TestJudge(t *testing.T) {
 
 // TestFloor: the C program is a sandbox, else the ratios to it mean nothing.
 func TestFloor(t *testing.T) {
-	if testing.Short() {
-		t.Skip("compiles C")
-	}
+	needs.Long(t, "it compiles C")
 	floor, err := compileFloor(t.TempDir())
 	if err != nil {
-		t.Skip(err)
+		needs.Skip(t, err.Error())
 	}
 	c := &contender{name: "floor", argv: []string{floor, "/bin/sh", "-c", "test $$ = 1 && test -c /dev/null && ! touch /etc/cloche-floor 2>/dev/null && test -z \"$(ls /tmp)\""}}
 	if err := c.try(); err != nil {
 		if strings.Contains(err.Error(), "floor: pid: ") { // clone(2)
-			t.Skip("user namespaces can't be made here: ", err)
+			needs.Skip(t, "user namespaces can't be made here: "+err.Error())
 		}
 		t.Error(err)
 	}

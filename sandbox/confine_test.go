@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 	"github.com/cloche-sandbox/cloche/seccomp"
@@ -37,9 +38,7 @@ func TestConfine(t *testing.T) {
 // TestConfineRoot: uid 0 loses what it owns, on disks and in /proc/sys, and the
 // capabilities on every thread.
 func TestConfineRoot(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	needs.Root(t, "to lose what root owns")
 	c := confined{}
 	c.gives(
 		t,

@@ -103,7 +103,7 @@ func goRoot(t *testing.T) string {
 			return dir
 		}
 	}
-	t.Skip("go is in none of the places that every user can read")
+	needs.Skip(t, "go is in none of the places that every user can read")
 	return ""
 }
 

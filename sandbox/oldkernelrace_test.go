@@ -115,9 +115,7 @@ func init() {
 // TestOldKernelClosedDirectory: a mount that this user can't reach, and so not
 // restrict, stays out of reach when somebody opens the way to it.
 func TestOldKernelClosedDirectory(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to mount where an ordinary user may not look")
-	}
+	needs.Root(t, "to mount where an ordinary user may not look")
 	dir := t.TempDir()
 	out := inOwnNamespace(t, "old kernel, closed", treeVariable+"="+dir)
 	mounts, other := visible(t, out)

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -27,7 +27,8 @@ func TestRanges(t *testing.T) {
 		return
 	}
 	if err != nil {
-		t.Skip("needs ranges of subordinate ids: ", err)
+		needs.Root(t, "an ordinary user needs ranges of subordinate ids: "+err.Error())
+		needs.Skip(t, "needs ranges of subordinate ids: "+err.Error())
 	}
 	got := output(t, with(t, defaults(t), "user", "ranges"), "cat", "/proc/self/uid_map")
 	if lines := strings.Split(strings.TrimSpace(got), "\n"); len(lines) < 2 || !strings.Contains(got, strconv.FormatUint(uint64(r.UID[0].First), 10)) {
@@ -54,7 +55,7 @@ func rangesOfTheTest(t *testing.T) {
 	switch {
 	case err == nil && strings.Contains(string(out), "--- PASS: TestRanges"):
 	case strings.Contains(string(out), "--- SKIP: TestRanges"), strings.Contains(string(out), "mount:"):
-		t.Skipf("needs /etc/subuid and /etc/subgid, and newuidmap: %s", out)
+		needs.Skip(t, fmt.Sprintf("needs /etc/subuid and /etc/subgid, and newuidmap: %s", out))
 	case err != nil:
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -111,17 +112,15 @@ func TestKeyring(t *testing.T) {
 
 // TestForeignCalls: system calls of another ABI than the filter's end the command.
 func TestForeignCalls(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.Skip("amd64 alone has other ABIs that a program of its own can call")
-	}
+	needs.Arch(t, "amd64 alone has other ABIs that a program of its own can call", "amd64")
 	exit := "\x31\xff\xb8\x3c\x00\x00\x00\x0f\x05" // exit(0)
 	for _, c := range []struct {
-		name, code string
-		killed     bool
+		name, code, option string
+		killed             bool
 	}{
-		{"amd64", "\xb8\x27\x00\x00\x00\x0f\x05", false},
-		{"x32", "\xb8\x27\x00\x00\x40\x0f\x05", true},
-		{"i386", "\xb8\x14\x00\x00\x00\xcd\x80", true},
+		{"amd64", "\xb8\x27\x00\x00\x00\x0f\x05", "64BIT", false},
+		{"x32", "\xb8\x27\x00\x00\x40\x0f\x05", "X86_X32_ABI", true},
+		{"i386", "\xb8\x14\x00\x00\x00\xcd\x80", "IA32_EMULATION", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			prog := filepath.Join(t.TempDir(), "prog")
@@ -129,7 +128,7 @@ func TestForeignCalls(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := command(t, with(t, defaults(t), "read", prog, "seccomp", "none"), prog).Run(); err != nil {
-				t.Skip("needs a kernel with that ABI: ", err)
+				needs.Kernel(t, fmt.Sprintf("this kernel has no calls of %s (CONFIG_%s): %v", c.name, c.option, err), "", c.option)
 			}
 			cmd := command(t, with(t, defaults(t), "read", prog), prog)
 			err := cmd.Run()

@@ -13,10 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/launcher"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
-
-	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // undo is a command that tries to undo the mounts of its sandbox. It prints a
@@ -125,8 +124,8 @@ func TestCapabilitiesUndo(t *testing.T) {
 		{name: "host's MKNOD", root: true, flags: "share user, cap-add mknod, cap-add sys_chroot, cap-add dac_override, landlock off, seccomp none"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.root && os.Geteuid() != 0 {
-				t.Skip("needs root: others have no capability of the host's")
+			if c.root {
+				needs.Root(t, "others have no capability of the host's")
 			}
 			dir := tree(t, "shown/hidden", "outside")
 			command := []string{exe}

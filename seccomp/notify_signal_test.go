@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
@@ -16,7 +17,7 @@ import (
 // supervisor has received; without it the call ends, and the notification is gone.
 func TestNotifyKillable(t *testing.T) {
 	if !host.KillableNotify() {
-		t.Skip("this kernel has no WAIT_KILLABLE_RECV; Linux 5.19 has")
+		needs.Kernel(t, "this kernel has no WAIT_KILLABLE_RECV; Linux 5.19 has", "5.19", "")
 	}
 	for _, flags := range []uint{unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, 0} {
 		tid := make(chan int, 1)

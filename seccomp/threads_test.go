@@ -82,10 +82,8 @@ func compiled(t testing.TB, source string, flags ...string) string {
 // denying is a filter that refuses getppid, with EPERM.
 func denying(t testing.TB) []unix.SockFilter {
 	t.Helper()
-	arch, ok := seccomp.ArchByName(runtime.GOARCH)
-	if !ok {
-		t.Skip("no table of this architecture")
-	}
+	needs.Arch(t, "there are tables of these alone", "amd64", "arm64")
+	arch, _ := seccomp.ArchByName(runtime.GOARCH)
 	prog, err := seccomp.Compile(seccomp.Profile{
 		Default: seccomp.Allow, Unknown: seccomp.Allow, BadArch: seccomp.KillProcess,
 		Groups: []seccomp.Group{{Rules: []seccomp.Rule{{Syscalls: []string{"getppid"}, Action: seccomp.Errno(unix.EPERM)}}}},
@@ -236,9 +234,7 @@ int main(void) {
 // TestCredentialsOfThreads: the kernel's setresuid changes the ids of one thread, the
 // libc's those of all: why nothing here calls the former in a process of many threads.
 func TestCredentialsOfThreads(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("changing ids takes root")
-	}
+	needs.Root(t, "to change ids")
 	out, err := exec.Command(compiled(t, credentials)).CombinedOutput()
 	if want := "5 0 7 7 "; err != nil || string(out) != want {
 		t.Errorf("%q, %v, want %q", out, err, want)

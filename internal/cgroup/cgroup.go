@@ -114,8 +114,8 @@ type Pressure struct {
 	Full time.Duration // all tasks that could run waited
 }
 
-// needs are the controllers that limits and options use.
-func needs(l *policy.Limits, o Options) set {
+// controllersFor are those that limits and options use.
+func controllersFor(l *policy.Limits, o Options) set {
 	var s set
 	add := func(on bool, c Controller) {
 		if on {

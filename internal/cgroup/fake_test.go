@@ -182,7 +182,7 @@ func TestWritesV1(t *testing.T) {
 // writes has the limits written to files that exist, and returns them.
 func writes(t *testing.T, l *Layout, lim *policy.Limits, o Options, names map[string]string) map[string]string {
 	t.Helper()
-	places, err := l.places(needs(lim, o), "")
+	places, err := l.places(controllersFor(lim, o), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func (l *Layout) Create(name string, lim policy.Limits, o Options) (*Group, erro
 	if err := validate(&lim); err != nil {
 		return nil, err
 	}
-	places, err := l.places(needs(&lim, o), lim.Parent)
+	places, err := l.places(controllersFor(&lim, o), lim.Parent)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -120,7 +121,7 @@ func TestIO(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	if _, err := blockDevice(dir); err != nil {
-		t.Skipf("needs /var/tmp on a disk: %v", err)
+		needs.Skip(t, "needs /var/tmp on a disk: "+err.Error())
 	}
 	file := filepath.Join(dir, "data")
 	lim := policy.Limits{IO: []policy.IOLimit{{Device: dir, WriteBPS: 1 << 20}}}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestMain adopts what the scripts leave behind when they are killed: where pid
@@ -79,10 +81,11 @@ func require(t *testing.T, l *Layout, controllers ...string) {
 	if err == nil {
 		return
 	}
-	if os.Getenv("CLOCHE_REQUIRE") == "all" && os.Geteuid() == 0 && l.has(controllers) {
-		t.Fatalf("CLOCHE_REQUIRE=all, and the machine has %v: %v", controllers, err)
+	missing := fmt.Sprintf("needs root, or a delegated cgroup, with the controllers %s: %v", strings.Join(controllers, ", "), err)
+	if os.Geteuid() == 0 && l.has(controllers) {
+		needs.Skip(t, missing)
 	}
-	t.Skipf("needs root, or a delegated cgroup, with the controllers %s: %v", strings.Join(controllers, ", "), err)
+	needs.Elsewhere(t, missing)
 }
 
 // has reports whether every controller is in a mounted hierarchy.

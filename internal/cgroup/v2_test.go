@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -18,7 +19,7 @@ func onlyV2(t *testing.T) *Layout {
 		t.Fatal(err)
 	}
 	if l.v2 == nil {
-		t.Skip("needs a mounted cgroup2")
+		needs.Skip(t, "needs a mounted cgroup2")
 	}
 	two := &Layout{Hierarchies: []Hierarchy{*l.v2}}
 	two.index()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/cli"
 	"github.com/cloche-sandbox/cloche/internal/cli/tree"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -164,9 +165,7 @@ func words(line string) (list []string) {
 // TestCommandsPageExamples runs the examples that need no sandbox, and holds
 // their output against the page. The page's directory is /home/ann/src, and its user root.
 func TestCommandsPageExamples(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("the page shows what root is told")
-	}
+	needs.Root(t, "the page shows what root is told")
 	const shown = "/home/ann/src"
 	text := page(t, "commands.md")
 	dir, err := filepath.EvalSymlinks(t.TempDir())

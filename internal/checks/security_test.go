@@ -3,20 +3,18 @@ package checks
 import (
 	"fmt"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/cloche-sandbox/cloche/attack"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestSecurityPage holds docs/security.md against the corpus: every attack has one row, which
 // says what it tries and what stops it, nothing has a row that is none, and nothing got
 // out of Cloche.
 func TestSecurityPage(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.Skip("the page is about x86-64's attacks, too")
-	}
+	needs.Arch(t, "the page is about its attacks, too", "amd64")
 	text := page(t, "security.md")
 	_, text, _ = strings.Cut(text, "\n## The attacks\n")
 	text, _, _ = strings.Cut(text, "\n## What is visible")

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // answer is one of `cloche can --json`.
@@ -52,8 +54,8 @@ func TestCanTellsTheTruth(t *testing.T) {
 			{name: "another-user", flags: []string{"--share", "user", "--user", "1234:1234"}, root: true},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				if c.root && os.Geteuid() != 0 {
-					t.Skip("only root may do this")
+				if c.root {
+					needs.Root(t, "only root may do this")
 				}
 				flags := append(slices.Clone(c.flags), "--read", exe)
 				if c.name == "judge" && os.Geteuid() != 0 {

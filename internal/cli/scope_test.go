@@ -14,7 +14,6 @@ import (
 	"github.com/godbus/dbus/v5"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
-
 	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
@@ -146,9 +145,7 @@ exec setpriv --reuid="$1" --regid="$1" --clear-groups -- "$2" run "${@:3}"`
 // TestScope: a limit that an ordinary user may not have set is enforced in a
 // scope that systemd's user manager makes.
 func TestScope(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to be a manager for another user")
-	}
+	needs.Root(t, "to be a manager for another user")
 	for _, program := range []string{"unshare", "setpriv", "bash", "go"} {
 		if _, err := exec.LookPath(program); err != nil {
 			needs.Skip(t, program+" is not installed")
@@ -165,7 +162,7 @@ func TestScope(t *testing.T) {
 		}
 	}
 	if root == "" {
-		t.Skip("needs a writable cgroup2")
+		needs.Skip(t, "needs a writable cgroup2")
 	}
 	// The program itself: what it does before main counts here.
 	exe := filepath.Join(openDir(t), "cloche")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestStandaloneTimeLimits: an executable that a time limit ends says which one,
@@ -41,7 +42,8 @@ func TestStandaloneTimeLimits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if strings.Contains(c.policy, "cpu") && parent == "" {
-				t.Skip("needs root and a cgroup hierarchy that counts CPU time")
+				needs.Root(t, "to make the cgroup that counts CPU time")
+				needs.Skip(t, "needs a cgroup hierarchy that counts CPU time")
 			}
 			dir := t.TempDir()
 			if err := os.WriteFile(filepath.Join(dir, "limit.toml"), []byte(c.policy), 0o644); err != nil {

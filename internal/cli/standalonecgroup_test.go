@@ -13,15 +13,14 @@ import (
 	"time"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // memoryParent makes a cgroup of a hierarchy that limits memory and, where bare
 // is set, has no pids controller, for executables to make theirs in.
 func memoryParent(t *testing.T, bare bool) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to make the cgroup that an executable makes its own in")
-	}
+	needs.Root(t, "to make the cgroup that an executable makes its own in")
 	l, err := cgroup.Detect()
 	if err != nil {
 		t.Fatal(err)
@@ -32,7 +31,7 @@ func memoryParent(t *testing.T, bare bool) string {
 		}
 		dir, err := os.MkdirTemp(h.Own, "cloche-test-")
 		if err != nil {
-			t.Skip("needs a writable memory hierarchy: ", err)
+			needs.Skip(t, "needs a writable memory hierarchy: "+err.Error())
 		}
 		t.Cleanup(func() {
 			left, _ := filepath.Glob(filepath.Join(dir, "cloche-*"))
@@ -46,7 +45,7 @@ func memoryParent(t *testing.T, bare bool) string {
 		})
 		return dir
 	}
-	t.Skip("needs a cgroup v1 hierarchy that limits memory")
+	needs.Elsewhere(t, "needs a cgroup v1 hierarchy that limits memory")
 	return ""
 }
 
@@ -201,9 +200,7 @@ func TestStandaloneMemory(t *testing.T) {
 // TestStandaloneFalseProc: what is no procfs gets no id maps, and is named.
 func TestStandaloneFalseProc(t *testing.T) {
 	requireSandbox(t)
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to mount something else at /proc")
-	}
+	needs.Root(t, "to mount something else at /proc")
 	image := built(t, "extends = \"default\"\n", "true")
 	cmd := exec.Command("unshare", "-m", "sh", "-c", `mount -t tmpfs none /proc && mkdir /proc/self && cd /proc/self && touch setgroups uid_map gid_map && "$1"; echo $? $(cat uid_map)`, "sh", image)
 	out, err := cmd.CombinedOutput()

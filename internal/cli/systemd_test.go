@@ -9,16 +9,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestSystemdSession: an ordinary user of a login session has limits by scopes of their
 // own systemd, which are there no longer than the sandboxes.
 func TestSystemdSession(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("needs an ordinary user's login session: root makes its cgroups itself")
+		needs.Elsewhere(t, "needs an ordinary user's login session: root makes its cgroups itself")
 	}
 	if _, err := os.Stat(filepath.Join(os.Getenv("XDG_RUNTIME_DIR"), "systemd/private")); err != nil {
-		t.Skip("needs a login session of systemd's: this user has no manager")
+		needs.Elsewhere(t, "needs a login session of systemd's: this user has no manager")
 	}
 	for _, c := range []struct {
 		name, want string // reason of the result

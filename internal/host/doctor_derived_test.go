@@ -9,13 +9,15 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestDoctorDerived: a row whose probe failed because of what it builds on says
 // so, and guesses neither a kernel's age nor a masked /proc.
 func TestDoctorDerived(t *testing.T) {
 	if landlockABI() == 0 {
-		t.Skip("needs Landlock in the kernel")
+		needs.Kernel(t, "needs Landlock in the kernel", "5.13", "SECURITY_LANDLOCK")
 	}
 	for _, how := range []string{"landlock", "filter", "sysctl"} {
 		t.Run(how, func(t *testing.T) {
@@ -33,7 +35,7 @@ func TestDoctorDerived(t *testing.T) {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			if strings.Contains(out, "SKIP") {
-				t.Skip(out)
+				needs.Skip(t, out)
 			}
 			for _, wrong := range []string{"Linux 5.11", "Linux 6.3", "masked", "user.max_mnt_namespaces", "user.max_pid_namespaces"} {
 				if strings.Contains(out, wrong) {
@@ -52,7 +54,7 @@ func TestDoctorDerivedChild(t *testing.T) {
 	var err error
 	d := &doctor{facts: quick(), users: true}
 	d.prober = prober{ctx: context.Background(), flags: unix.CLONE_NEWUSER}
-	switch os.Getenv("CLOCHE_TEST_DERIVED") {
+	switch needs.Child(t, "CLOCHE_TEST_DERIVED", "TestDoctorDerived") {
 	case "landlock":
 		err = confineThread()
 	case "filter":
@@ -60,10 +62,8 @@ func TestDoctorDerivedChild(t *testing.T) {
 	case "sysctl":
 		d.users = false
 		if err := os.WriteFile("/proc/sys/user/max_user_namespaces", []byte("0"), 0); err != nil {
-			t.Skip("needs a writable /proc/sys/user: ", err)
+			needs.Skip(t, "needs a writable /proc/sys/user: "+err.Error())
 		}
-	default:
-		t.Skip("needs TestDoctorDerived to start it")
 	}
 	if err != nil {
 		t.Fatal(err)

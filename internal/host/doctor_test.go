@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // TestMain lets the test binary be a probe, as main does.
@@ -54,7 +56,7 @@ func TestDoctor(t *testing.T) {
 // TestDoctorInsideLandlock: a process that Landlock confines can't mount, and is told why.
 func TestDoctorInsideLandlock(t *testing.T) {
 	if landlockABI() == 0 {
-		t.Skip("needs Landlock in the kernel")
+		needs.Kernel(t, "needs Landlock in the kernel", "5.13", "SECURITY_LANDLOCK")
 	}
 	out := rerun(t, "CLOCHE_TEST_LANDLOCK=1", "TestDoctorInsideLandlockChild")
 	if !strings.Contains(out, "confined by Landlock") {
@@ -63,9 +65,7 @@ func TestDoctorInsideLandlock(t *testing.T) {
 }
 
 func TestDoctorInsideLandlockChild(t *testing.T) {
-	if os.Getenv("CLOCHE_TEST_LANDLOCK") == "" {
-		t.Skip("needs TestDoctorInsideLandlock to start it")
-	}
+	needs.Child(t, "CLOCHE_TEST_LANDLOCK", "TestDoctorInsideLandlock")
 	if err := confineThread(); err != nil {
 		t.Fatal(err)
 	}
@@ -86,9 +86,7 @@ func TestDoctorInsideSeccomp(t *testing.T) {
 }
 
 func TestDoctorInsideSeccompChild(t *testing.T) {
-	if os.Getenv("CLOCHE_TEST_SECCOMP") == "" {
-		t.Skip("needs TestDoctorInsideSeccomp to start it")
-	}
+	needs.Child(t, "CLOCHE_TEST_SECCOMP", "TestDoctorInsideSeccomp")
 	if err := refuseNamespaces(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,10 +112,7 @@ func TestDoctorOldKernel(t *testing.T) {
 }
 
 func TestDoctorOldKernelChild(t *testing.T) {
-	nr := map[string]uint32{"mount_setattr": unix.SYS_MOUNT_SETATTR, "open_tree": unix.SYS_OPEN_TREE}[os.Getenv("CLOCHE_TEST_OLD")]
-	if nr == 0 {
-		t.Skip("needs TestDoctorOldKernel to start it")
-	}
+	nr := map[string]uint32{"mount_setattr": unix.SYS_MOUNT_SETATTR, "open_tree": unix.SYS_OPEN_TREE}[needs.Child(t, "CLOCHE_TEST_OLD", "TestDoctorOldKernel")]
 	if err := hideCall(nr); err != nil {
 		t.Fatal(err)
 	}
@@ -131,9 +126,7 @@ func TestDoctorOldKernelChild(t *testing.T) {
 
 // TestDoctorInChroot: in a chroot the kernel refuses user namespaces.
 func TestDoctorInChroot(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to chroot")
-	}
+	needs.Root(t, "to chroot")
 	out := rerun(t, "CLOCHE_TEST_CHROOT=1", "TestDoctorInChrootChild")
 	if !strings.Contains(out, "chroot(2)") {
 		t.Errorf("the chroot is not named:\n%s", out)
@@ -141,9 +134,7 @@ func TestDoctorInChroot(t *testing.T) {
 }
 
 func TestDoctorInChrootChild(t *testing.T) {
-	if os.Getenv("CLOCHE_TEST_CHROOT") == "" {
-		t.Skip("needs TestDoctorInChroot to start it")
-	}
+	needs.Child(t, "CLOCHE_TEST_CHROOT", "TestDoctorInChroot")
 	if err := unix.Chroot("/usr"); err != nil {
 		t.Fatal(err)
 	}

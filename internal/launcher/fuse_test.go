@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
@@ -37,7 +38,7 @@ func TestEnter(t *testing.T) {
 // TestFuse puts an image in front of a real program, which it leaves to or ends.
 func TestFuse(t *testing.T) {
 	if os.Getenv(qemuVariable) != "" {
-		t.Skip("the emulator lies where the image would")
+		needs.Elsewhere(t, "the emulator lies where the image would")
 	}
 	dir := t.TempDir()
 	source := filepath.Join(dir, "main.go")

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
@@ -170,12 +171,11 @@ func TestHello(t *testing.T) {
 // TestArm64 lets a test binary for arm64 run the tests of this package, and an
 // emulator execute the images.
 func TestArm64(t *testing.T) {
+	needs.Arch(t, "arm64 needs no emulator", "amd64")
+	needs.Long(t, "it compiles and emulates")
 	qemu, err := exec.LookPath("qemu-aarch64-static")
-	if err != nil || runtime.GOARCH == "arm64" {
-		t.Skip("qemu-aarch64-static is not there (Debian: qemu-user-static), or this is arm64 already")
-	}
-	if testing.Short() {
-		t.Skip("compiles and emulates: not with -short")
+	if err != nil {
+		needs.Skip(t, "qemu-aarch64-static, of Debian's qemu-user-static, is not installed")
 	}
 	file := filepath.Join(t.TempDir(), "arm64.test")
 	build := exec.Command("go", "test", "-c", "-o", file, ".")

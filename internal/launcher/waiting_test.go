@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
@@ -17,7 +18,7 @@ import (
 // waits, as pid 1 of a sandbox does.
 func TestMemoryOfWaiting(t *testing.T) {
 	if os.Getenv(qemuVariable) != "" {
-		t.Skip("an emulator's memory is not the image's")
+		needs.Elsewhere(t, "an emulator's memory is not the image's")
 	}
 	p := typicalProgram(300)
 	p.Vars = plan.MaxVars
@@ -70,7 +71,7 @@ func TestMemoryOfWaiting(t *testing.T) {
 	file := fmt.Sprintf("/proc/%d/smaps", c.Process.Pid)
 	all, err := os.ReadFile(file)
 	if err != nil {
-		t.Skip("no smaps: " + err.Error())
+		needs.Kernel(t, "no smaps: "+err.Error(), "", "PROC_PAGE_MONITOR")
 	}
 	kib := map[string]int{}
 	for line := range bytes.Lines(all) {

@@ -69,7 +69,7 @@ func programs(t *testing.T) *fixture {
 		}
 	}
 	if err := fuse(f.fused); err != nil {
-		t.Skipf("no prelude can be made here: %v", err)
+		needs.Skip(t, "no prelude can be made here: "+err.Error())
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -320,9 +320,7 @@ func TestTaken(t *testing.T) {
 // TestNothingLeft: a launcher that is killed takes the sandbox with it, and the next
 // start removes its cgroup, whichever of the two it is.
 func TestNothingLeft(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, who may make cgroups")
-	}
+	needs.Root(t, "to make cgroups")
 	f := programs(t)
 	program, err := os.ReadFile(f.plain)
 	if err != nil {

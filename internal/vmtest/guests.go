@@ -144,7 +144,7 @@ var guests = []*guest{
 		},
 		checks: []check{
 			{run: "runuser -l tester -c 'cloche run --io /var/tmp:wbps=1M -- true'", status: 125, says: "a drop-in for user@.service"},
-			{run: "runuser -l tester -c 'cloche doctor' | grep -A2 '^  disk '", says: "remedy: with systemd: a drop-in for user@.service"},
+			{run: "runuser -l tester -c 'cloche doctor' | grep -A2 '^  disk '", says: "remedy: as root: a drop-in for user@.service"},
 			{run: "mkdir /etc/systemd/system/user@.service.d; printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf; " +
 				"systemctl daemon-reload; systemctl restart user@1000; runuser -l tester -c 'cloche doctor'", says: "disk +works +--io, in a scope"},
 			{run: "runuser -l tester -c '" + writesSlowly + "'", says: tookASecond},

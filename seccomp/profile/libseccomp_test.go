@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -16,9 +15,7 @@ import (
 // bits of its comparisons are kept for that, and unknown calls get the default, as
 // libseccomp knows no other. A program with one constant or jump changed is another.
 func TestLibseccompDocker(t *testing.T) {
-	if runtime.GOARCH != "amd64" {
-		t.Skip("compiled for amd64 alone")
-	}
+	needs.Arch(t, "it is compiled for that alone", "amd64")
 	needs.Programs(t, "cc")
 	c, err := libseccomp.Start(t.TempDir())
 	if err != nil {

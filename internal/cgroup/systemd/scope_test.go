@@ -88,7 +88,8 @@ func (m *manager) StartTransientUnit(name, mode string, properties []property, _
 func serve(t *testing.T, m *manager) dialer {
 	t.Helper()
 	if _, err := user.LookupId(strconv.Itoa(os.Geteuid())); err != nil {
-		t.Skip("dbus-daemon serves nobody without a name in /etc/passwd: ", err)
+		needs.Root(t, "dbus-daemon serves nobody without a name in /etc/passwd: "+err.Error())
+		needs.Skip(t, "root has no name in /etc/passwd: "+err.Error())
 	}
 	a := address{bus(t), true}
 	conn, err := a.dial(context.Background())
@@ -123,8 +124,9 @@ func TestEnter(t *testing.T) {
 			root = h.Own
 		}
 	}
-	if root == "" || os.Geteuid() != 0 {
-		t.Skip("needs root and a mounted cgroup2")
+	needs.Root(t, "to make cgroups")
+	if root == "" {
+		needs.Skip(t, "needs a mounted cgroup2")
 	}
 	m := &manager{root: root, result: "done"}
 	dial := serve(t, m)
