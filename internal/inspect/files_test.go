@@ -102,9 +102,7 @@ func TestOwnFilesStayIn(t *testing.T) {
 
 // TestOutsideOfRoot: a chroot keeps its mounts, and a directory above it leads out.
 func TestOutsideOfRoot(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("chroot(2) is for root")
-	}
+	needs.Root(t, "chroot(2) is for root")
 	needs.Programs(t, "bwrap", "chroot")
 	// Of bubblewrap's tree, in which /usr is the system's, the shell sees what is in /jail.
 	const inner = `exec 7</ && exec chroot /jail /usr/bin/sh -c 'exec 8</usr; echo ready; read x'`

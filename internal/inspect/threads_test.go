@@ -2,12 +2,12 @@ package inspect_test
 
 import (
 	"embed"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/cloche-sandbox/cloche/internal/inspect"
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 //go:embed testdata
@@ -29,8 +29,8 @@ func TestThreadDiffers(t *testing.T) {
 		{"nothing", "", false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			if c.root && os.Geteuid() != 0 {
-				t.Skip("only root may")
+			if c.root {
+				needs.Root(t, "only root may")
 			}
 			p := mustLook(t, startReady(t, exec.Command(program, c.what)))
 			if len(p.Threads) != 4 {
