@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/overlay"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
@@ -44,6 +45,11 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 	}
 	if err != nil {
 		return fail(err), nil
+	}
+	if inv.name != "" {
+		if err := overlay.Keep(p, inv.name); err != nil {
+			return fail(err), nil
+		}
 	}
 	a = &attempt{inv: inv, policy: p, argv: argv, skip: len(argv) - len(inv.args)}
 	if report.value != "" {
