@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +35,7 @@ func (s *Store) Apply(l *Layer, chosen func(path string) bool, dry bool) (done, 
 		return nil, nil, err
 	}
 	a := &applier{view: v, links: map[[2]uint64]string{}}
-	for _, c := range withParents(all, chosen) {
+	for _, c := range inOrder(withParents(all, chosen)) {
 		if c.Refused == "" && !dry {
 			if err := a.apply(&c); err != nil {
 				var r refusal
@@ -50,10 +51,37 @@ func (s *Store) Apply(l *Layer, chosen func(path string) bool, dry bool) (done, 
 			done = append(done, c)
 		}
 	}
+	for _, list := range [...][]Change{done, refused} {
+		slices.SortFunc(list, func(x, y Change) int { return strings.Compare(x.Path, y.Path) })
+	}
 	if dry {
 		return done, refused, nil
 	}
 	return done, refused, a.finish()
+}
+
+// inOrder puts changes in the order in which they can be brought over: directories, then files
+// whose content lies under another name in the directory (metacopy, redirect), and
+// last what takes names away.
+func inOrder(list []Change) []Change {
+	rank := func(c *Change) int {
+		switch {
+		case c.Kind == Removed:
+			return 3
+		case c.now.isDir():
+			return 0
+		case c.now.elsewhere(c.Path):
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(list, func(x, y Change) int { return rank(&x) - rank(&y) })
+	return list
+}
+
+// elsewhere reports whether a node of the path p has its content under another path.
+func (n *node) elsewhere(p string) bool {
+	return !n.up && n.path != p || n.data != "" && n.data != p
 }
 
 // withParents are the changes that were chosen, each with the directories above it that
@@ -266,16 +294,46 @@ func (a *applier) place(c *Change, parent int, name, tmp string) error {
 	if err := a.still(c, parent, name); err != nil {
 		return err
 	}
+	ready, ok, err := stat(parent, tmp)
+	if err != nil || !ok {
+		return errors.Join(err, errMoved)
+	}
+	ours := ready.Ino
 	if err := unix.Renameat2(parent, tmp, parent, name, unix.RENAME_EXCHANGE); err != nil {
 		return exchangeError(err)
 	}
 	if err := a.was(c, parent, tmp); err != nil {
-		if back := unix.Renameat2(parent, tmp, parent, name, unix.RENAME_EXCHANGE); back != nil {
+		if back := putBack(parent, name, tmp, ours); back != nil {
 			return fmt.Errorf("%w, and what was there is in %s now: %w", err, tmp, back)
 		}
 		return err
 	}
 	return removeAll(parent, tmp)
+}
+
+// putBack undoes an exchange. Somebody who goes on replacing the name meanwhile wins: what comes
+// out of it must be what was put there, ours first, or it is newer than what was put back
+// and changes places with it once more.
+func putBack(parent int, name, tmp string, ours uint64) error {
+	put := ours
+	for range 1000 {
+		in, ok, err := stat(parent, tmp)
+		if err != nil || !ok {
+			return errors.Join(err, errMoved)
+		}
+		if err := unix.Renameat2(parent, tmp, parent, name, unix.RENAME_EXCHANGE); err != nil {
+			return err
+		}
+		out, ok, err := stat(parent, tmp)
+		if err != nil || !ok {
+			return errors.Join(err, errMoved)
+		}
+		if out.Ino == put {
+			return nil
+		}
+		put = in.Ino
+	}
+	return errors.New("it is replaced faster than it can be put back")
 }
 
 func exchangeError(err error) error {

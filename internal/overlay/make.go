@@ -64,6 +64,9 @@ func (a *applier) file(c *Change, parent int, tmp string) error {
 	if err != nil {
 		return err
 	}
+	if was, ok := a.base[name]; dir == a.lower && name != c.Path && (!ok || !was.same(&st)) {
+		return refusal("its content is that of " + name + ", which is no longer as it was; copy it by hand")
+	}
 	from, err := openFile(dir, name, &st)
 	if err != nil {
 		return err

@@ -184,8 +184,8 @@ func target(dir, to string) (string, error) {
 }
 
 // enter opens a directory of the merged tree.
-func (t *tree) enter(l *level, name string, merged, before *node) (next *level, err error) {
-	next = &level{path: path.Join(l.path, name), up: -1, below: -1, low: -1, depth: l.depth + 1}
+func (t *tree) enter(l *level, name string, merged, before *node) (_ *level, err error) {
+	next := &level{path: path.Join(l.path, name), up: -1, below: -1, low: -1, depth: l.depth + 1}
 	if next.depth > maxDepth {
 		return nil, fmt.Errorf("%s: %w", next.path, errDeep)
 	}
