@@ -3,7 +3,6 @@ package overlay
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/state"
 )
 
 // Apply brings changes of a layer over to its directory: those that chosen reports true
@@ -141,37 +142,29 @@ type applier struct {
 // scratch is how names begin that exist while a change is brought over.
 const scratch = ".cloche-apply-"
 
-// journalName is the file in the layer's directory of the store that names the scratch that
-// is in use, so that the next one can take it away after a SIGKILL.
-const journalName = "applying"
+// journalName is the file of a store that names the scratch that is in use, so that the next
+// Apply can take it away after a SIGKILL.
+func (l *Layer) journalName() string { return "applying-" + l.at }
 
-func (a *applier) note(dir, name string) error {
+func (a *applier) note(dir, name string) (err error) {
 	if a.journal == nil {
-		fd, err := unix.Openat(a.at, journalName, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		if err != nil {
+		if a.journal, err = a.store.entry.OpenFile(a.layer.journalName(), unix.O_WRONLY|unix.O_CREAT, 0o600); err != nil {
 			return err
 		}
-		a.journal = os.NewFile(uintptr(fd), journalName)
 	}
 	if err := a.journal.Truncate(0); err != nil {
 		return err
 	}
-	_, err := a.journal.WriteAt([]byte(dir+"\x00"+name), 0)
+	_, err = a.journal.WriteAt([]byte(dir+"\x00"+name), 0)
 	return err
 }
 
 // recover removes what an Apply that was killed left.
 func (v *view) recover() error {
-	fd, err := openBelow(v.at, journalName, unix.O_RDONLY)
-	if err == unix.ENOENT {
+	text, err := v.store.entry.Read(v.layer.journalName())
+	if errors.Is(err, state.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), journalName)
-	text, err := io.ReadAll(f)
-	f.Close()
 	if err != nil {
 		return err
 	}
@@ -186,7 +179,7 @@ func (v *view) recover() error {
 			return fmt.Errorf("what an apply that was killed left can't be removed: %s: %w", path.Join(v.layer.Dir, dir, name), err)
 		}
 	}
-	return unix.Unlinkat(v.at, journalName, 0)
+	return v.store.entry.Delete(v.layer.journalName())
 }
 
 // finish sets what could not be set before, and writes down how the directory is now.
@@ -220,12 +213,12 @@ func (a *applier) finish() error {
 			unix.Close(fd)
 		}
 	}
-	if err := a.base.write(a.at, "base"); err != nil {
+	if err := a.store.writeBase(a.layer, a.base); err != nil {
 		errs = append(errs, fmt.Errorf("the state of %s can't be written down: %w", a.layer.Dir, err))
 	}
 	if a.journal != nil {
 		a.journal.Close()
-		_ = unix.Unlinkat(a.at, journalName, 0)
+		errs = append(errs, a.store.entry.Delete(a.layer.journalName()))
 	}
 	return errors.Join(errs...)
 }

@@ -1,12 +1,9 @@
 package overlay
 
 import (
-	"bufio"
+	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -94,65 +91,44 @@ func (b base) add(dir int, prefix string, depth int) error {
 
 const baseMagic = "cloche base 1\n"
 
-// write puts it into a new file of the store, which takes the place of an older one.
-func (b base) write(dir int, name string) error {
-	fd, err := unix.Openat(dir, name+".new", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), name)
-	w := bufio.NewWriterSize(f, 1<<20)
-	_, _ = w.WriteString(baseMagic)
-	var buf []byte
+// baseName is the file of a store that holds the base of a layer.
+func (l *Layer) baseName() string { return "base-" + l.at }
+
+func (s *Store) writeBase(l *Layer, b base) error {
+	data := make([]byte, 0, 96*len(b)+len(baseMagic))
+	data = append(data, baseMagic...)
 	for p, v := range b {
-		buf = binary.AppendUvarint(buf[:0], uint64(len(p)))
-		buf = append(buf, p...)
-		buf, _ = binary.Append(buf, binary.LittleEndian, v)
-		_, _ = w.Write(buf)
+		data = binary.AppendUvarint(data, uint64(len(p)))
+		data = append(data, p...)
+		data, _ = binary.Append(data, binary.LittleEndian, v) // of fixed size: there is no error
 	}
-	err = w.Flush() // has the error of any write before
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = unix.Renameat(dir, name+".new", dir, name)
-	}
-	return err
+	return s.entry.Write(l.baseName(), data)
 }
 
-// readBase reads what write wrote.
-func readBase(dir int, name string) (base, error) {
-	fd, err := openBelow(dir, name, unix.O_RDONLY)
+func (s *Store) readBase(l *Layer) (base, error) {
+	data, err := s.entry.Read(l.baseName())
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<20)
-	head := make([]byte, len(baseMagic))
-	if _, err := io.ReadFull(r, head); err != nil || string(head) != baseMagic {
-		return nil, errors.New("it is no record of a directory's state")
+	damaged := fmt.Errorf("%s is damaged", s.entry.Path(l.baseName()))
+	data, ok := bytes.CutPrefix(data, []byte(baseMagic))
+	if !ok {
+		return nil, damaged
 	}
 	b := base{}
-	for {
-		n, err := binary.ReadUvarint(r)
-		if err == io.EOF {
-			return b, nil
+	for len(data) > 0 {
+		n, used := binary.Uvarint(data)
+		if used <= 0 || n > uint64(len(data)-used) {
+			return nil, damaged
 		}
-		if err != nil || n > unix.PathMax*256 {
-			return nil, errors.New("it is damaged")
-		}
-		p := make([]byte, n)
+		p := string(data[used : used+int(n)])
+		data = data[used+int(n):]
 		var v version
-		if _, err := io.ReadFull(r, p); err != nil {
-			return nil, errors.New("it ends too early")
+		size, err := binary.Decode(data, binary.LittleEndian, &v)
+		if err != nil {
+			return nil, damaged
 		}
-		if err := binary.Read(r, binary.LittleEndian, &v); err != nil {
-			return nil, errors.New("it ends too early")
-		}
-		b[string(p)] = v
+		b[p], data = v, data[size:]
 	}
+	return b, nil
 }

@@ -15,23 +15,20 @@ import (
 // view is a layer that is open.
 type view struct {
 	tree
+	store *Store
 	layer *Layer
-	at    int // its directory in the store
 }
 
 // view opens a layer.
 func (s *Store) view(l *Layer) (v *view, err error) {
-	v = &view{layer: l, tree: tree{upper: -1, lower: -1, marks: l.marks()}, at: -1}
+	v = &view{store: s, layer: l, tree: tree{upper: -1, lower: -1, marks: l.marks()}}
 	defer func() {
 		if err != nil {
 			v.close()
 		}
 	}()
-	if v.at, err = openDir(s.dir, l.at); err != nil {
-		return v, &fs.PathError{Op: "open", Path: path.Join(s.path, l.at), Err: err}
-	}
-	if v.upper, err = openDir(v.at, "upper"); err != nil {
-		return v, &fs.PathError{Op: "open", Path: path.Join(s.path, l.at, "upper"), Err: err}
+	if v.upper, err = openDir(s.entry.DirFD(), l.at+"/upper"); err != nil {
+		return v, &fs.PathError{Op: "open", Path: s.entry.Path(l.at + "/upper"), Err: err}
 	}
 	v.lower, err = unix.Openat2(unix.AT_FDCWD, l.Dir, &unix.OpenHow{
 		Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
@@ -46,14 +43,14 @@ func (s *Store) view(l *Layer) (v *view, err error) {
 	if st.Dev != l.Dev || st.Ino != l.Ino {
 		return v, fmt.Errorf("%s is another directory than the one that the changes are to: it was replaced, or another file system is mounted there", l.Dir)
 	}
-	if v.base, err = readBase(v.at, "base"); err != nil {
+	if v.base, err = s.readBase(l); err != nil {
 		return v, fmt.Errorf("the state of %s at the start can't be read: %w", l.Dir, err)
 	}
 	return v, nil
 }
 
 func (v *view) close() {
-	for _, fd := range [...]int{v.lower, v.upper, v.at} {
+	for _, fd := range [...]int{v.lower, v.upper} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}

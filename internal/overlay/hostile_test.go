@@ -292,7 +292,7 @@ func TestKilledApply(t *testing.T) {
 	b := newBench(t, files{"sub/f": "1"})
 	b.run("echo 2 >sub/f")
 	b.write(b.dir, files{"sub/.cloche-apply-1/x": "half"})
-	if err := os.WriteFile(filepath.Join(b.upper(), "../applying"), []byte("sub\x00.cloche-apply-1"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.upper(), "../../applying-0"), []byte("sub\x00.cloche-apply-1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if done, refused := b.apply(); len(done) != 1 || len(refused) > 0 {

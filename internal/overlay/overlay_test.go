@@ -392,7 +392,7 @@ func TestRefusals(t *testing.T) {
 	if err := os.Chmod(filepath.Join(b.state, "cloche/overlays"), 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := overlay.Open("box"); err == nil || !strings.Contains(err.Error(), "others may write to") {
+	if _, err := overlay.Open("box"); err == nil || !strings.Contains(err.Error(), "can be written to by others") {
 		t.Errorf("a store that all may write to: %v", err)
 	}
 	if err := os.Chmod(filepath.Join(b.state, "cloche/overlays"), 0o700); err != nil {
@@ -435,6 +435,10 @@ os.chmod("../d", 0)'`)
 		t.Errorf("%v", err)
 	}
 	s.Close()
+	// Also what can't be read any more.
+	if err := os.WriteFile(filepath.Join(b.state, "cloche/overlays/box/record.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := overlay.Discard("box"); err != nil {
 		t.Fatal(err)
 	}

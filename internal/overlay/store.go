@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/state"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -22,8 +23,7 @@ type Store struct {
 	Name   string
 	Layers []*Layer
 
-	dir  int
-	path string
+	entry *state.Entry
 }
 
 // root is the directory of all stores of this user: below $XDG_STATE_HOME, as this is
@@ -44,41 +44,20 @@ func root() (string, error) {
 	return path.Join(dir, "cloche/overlays"), nil
 }
 
-// openRoot opens the directory of all stores, and makes it where make says so. Nobody else
-// may write there.
-func openRoot(make bool) (fd int, name string, err error) {
-	if name, err = root(); err != nil {
-		return -1, "", err
-	}
-	if make {
-		if err := os.MkdirAll(name, 0o700); err != nil {
-			return -1, "", fmt.Errorf("there is no place for the changes: %w; set XDG_STATE_HOME to a directory of yours", err)
-		}
-	}
-	fd, err = unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+// all opens the directory of all stores; nil: there is none, and none was to be made.
+func all(make bool) (*state.Store, error) {
+	dir, err := root()
 	if err != nil {
-		return -1, name, &fs.PathError{Op: "open", Path: name, Err: err}
+		return nil, err
 	}
-	if err := private(fd, name); err != nil {
-		unix.Close(fd)
-		return -1, name, err
+	s, err := state.OpenStore(dir, make)
+	if errors.Is(err, state.ErrNotExist) {
+		return nil, nil
 	}
-	return fd, name, nil
-}
-
-// private refuses a directory of somebody else's, or one that others may write to.
-func private(fd int, name string) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return &fs.PathError{Op: "stat", Path: name, Err: err}
+	if err != nil {
+		return nil, fmt.Errorf("there is no place for the changes of sandboxes: %w (XDG_STATE_HOME)", err)
 	}
-	switch {
-	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to user %d, not to you: what is in there is not trusted; set XDG_STATE_HOME to a directory of yours", name, st.Uid)
-	case st.Mode&0o022 != 0:
-		return fmt.Errorf("others may write to %s: what is in there is not trusted; chmod 700 %s", name, name)
-	}
-	return nil
+	return s, nil
 }
 
 // ErrNone is the error for a sandbox of which no changes are kept.
@@ -86,132 +65,107 @@ var ErrNone = errors.New("no changes are kept")
 
 // Names lists the sandboxes of which changes are kept.
 func Names() ([]string, error) {
-	fd, _, err := openRoot(false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	s, err := all(false)
+	if s == nil {
 		return nil, err
 	}
-	defer unix.Close(fd)
-	all, err := names(fd)
-	return slices.DeleteFunc(all, func(s string) bool { return s[0] == '.' }), err
+	defer s.Close()
+	names, err := s.Names()
+	slices.Sort(names)
+	return names, err
 }
 
 // Open opens the store of a sandbox; ErrNone: there is none.
 func Open(name string) (*Store, error) {
-	top, dir, err := openRoot(false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, ErrNone
-	}
+	s, err := all(false)
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(top)
-	return open(top, dir, name)
+	if s == nil {
+		return nil, ErrNone
+	}
+	defer s.Close()
+	return open(s, name)
 }
 
-func open(top int, dir, name string) (*Store, error) {
-	s := &Store{Name: name, path: path.Join(dir, name)}
-	if name == "" || name[0] == '.' || strings.Contains(name, "/") {
+func open(stores *state.Store, name string) (*Store, error) {
+	e, err := stores.TryLock(name)
+	switch {
+	case errors.Is(err, state.ErrNotExist):
 		return nil, ErrNone
+	case err != nil:
+		return nil, err
+	case e == nil:
+		return nil, busy(name)
 	}
-	fd, err := openDir(top, name)
-	if err == unix.ENOENT {
-		return nil, ErrNone
+	return read(e)
+}
+
+// read reads what an entry holds; it is closed when that can't be read.
+func read(e *state.Entry) (*Store, error) {
+	s := &Store{Name: e.Name, entry: e}
+	data, err := e.Read(recordName)
+	if errors.Is(err, state.ErrNotExist) {
+		return s, nil // it is being made, or was when the machine stopped
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &s.Layers)
 	}
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: s.path, Err: err}
+		e.Close()
+		return nil, fmt.Errorf("what is kept of %s can't be read: %w; to discard it: cloche rm %s", e.Name, err, e.Name)
 	}
-	s.dir = fd
-	if err := private(fd, s.path); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		unix.Close(fd)
-		if err == unix.EWOULDBLOCK {
-			return nil, fmt.Errorf("another cloche works with the changes of %s; try again when it is done", name)
-		}
-		return nil, &fs.PathError{Op: "flock", Path: s.path, Err: err}
-	}
-	if err := s.read(); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("what is kept of %s can't be read: %s: %w; to discard it: cloche rm %s", name, s.path, err, name)
+	for i, l := range s.Layers {
+		l.at = strconv.Itoa(i)
 	}
 	return s, nil
 }
 
 // Close unlocks the store.
-func (s *Store) Close() { unix.Close(s.dir) }
+func (s *Store) Close() { s.entry.Close() }
 
 const recordName = "record.json"
-
-func (s *Store) read() error {
-	fd, err := openBelow(s.dir, recordName, unix.O_RDONLY)
-	if err == unix.ENOENT {
-		return nil // it was being made when the machine stopped
-	}
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), recordName)
-	defer f.Close()
-	if err := json.NewDecoder(f).Decode(&s.Layers); err != nil {
-		return err
-	}
-	for i, l := range s.Layers {
-		l.at = strconv.Itoa(i)
-	}
-	return nil
-}
 
 func (s *Store) write() error {
 	data, err := json.Marshal(s.Layers)
 	if err != nil {
 		return err
 	}
-	fd, err := unix.Openat(s.dir, recordName+".new", unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	f := os.NewFile(uintptr(fd), recordName)
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = unix.Renameat(s.dir, recordName+".new", s.dir, recordName)
-	}
-	return err
+	return s.entry.Write(recordName, data)
 }
 
 // Discard removes what is kept of a sandbox; nil where there is nothing.
 func Discard(name string) error {
-	top, dir, err := openRoot(false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	stores, err := all(false)
+	if stores == nil {
+		return err
 	}
+	defer stores.Close()
+	e, err := stores.TryLock(name)
+	switch {
+	case errors.Is(err, state.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case e == nil:
+		return busy(name)
+	}
+	defer e.Close()
+	in, err := names(e.DirFD())
 	if err != nil {
 		return err
 	}
-	defer unix.Close(top)
-	if name == "" || name[0] == '.' || strings.Contains(name, "/") {
-		return nil
-	}
-	if fd, err := openDir(top, name); err == nil {
-		defer unix.Close(fd)
-		if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == unix.EWOULDBLOCK {
-			return fmt.Errorf("another cloche works with the changes of %s; try again when it is done", name)
+	for _, n := range in {
+		// What is in there may be unreadable, and nested deeper than others can follow.
+		if err := removeAll(e.DirFD(), n); err != nil {
+			return fmt.Errorf("the changes of %s can't be removed: %s: %w; where files in there belong to other users (user.mode = \"ranges\"), remove them as root", name, e.Path(n), err)
 		}
 	}
-	if err := removeAll(top, name); err != nil {
-		return fmt.Errorf("the changes of %s can't be removed: %s: %w; where files in there belong to other users (user.mode = \"ranges\"), remove them as root", name, path.Join(dir, name), err)
-	}
-	return nil
+	return e.Remove()
+}
+
+func busy(name string) error {
+	return fmt.Errorf("another cloche works with the changes of %s; try again when it is done", name)
 }
 
 // Keep gives each overlay of a policy whose changes would be dropped a place where those of
@@ -227,17 +181,21 @@ func Keep(p *policy.Policy, name string) error {
 	if len(mine) == 0 {
 		return nil
 	}
-	top, dir, err := openRoot(true)
+	stores, err := all(true)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(top)
-	if err := unix.Mkdirat(top, name, 0o700); err != nil && err != unix.EEXIST {
-		return &fs.PathError{Op: "mkdir", Path: path.Join(dir, name), Err: err}
-	}
-	s, err := open(top, dir, name)
-	if err != nil {
+	defer stores.Close()
+	var s *Store
+	switch e, err := stores.Create(name); {
+	case err == nil:
+		s = &Store{Name: name, entry: e}
+	case !errors.Is(err, state.ErrExists):
 		return err
+	default:
+		if s, err = open(stores, name); err != nil {
+			return err
+		}
 	}
 	defer s.Close()
 	for _, m := range mine {
@@ -254,8 +212,8 @@ func (s *Store) keep(m *policy.Mount, userXattr bool) error {
 	if err != nil {
 		return err
 	}
-	if within(s.path, dir) {
-		return fmt.Errorf("its changes would be kept in %s, which lies in it; name another place: XDG_STATE_HOME=DIR cloche run …, or --overlay %s:upper=DIR", s.path, m.Path)
+	if within(s.entry.Path(""), dir) {
+		return fmt.Errorf("its changes would be kept in %s, which lies in it; name another place: XDG_STATE_HOME=DIR cloche run …, or --overlay %s:upper=DIR", s.entry.Path(""), m.Path)
 	}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -287,7 +245,7 @@ func (s *Store) keep(m *policy.Mount, userXattr bool) error {
 	if err := s.note(l, fd); err != nil {
 		return fmt.Errorf("its state can't be noted: %w", err)
 	}
-	m.Upper, m.Work = path.Join(s.path, l.at, "upper"), path.Join(s.path, l.at, "work")
+	m.Upper, m.Work = s.entry.Path(l.at+"/upper"), s.entry.Path(l.at+"/work")
 	return nil
 }
 
@@ -311,15 +269,15 @@ func within(name, dir string) bool {
 // make makes the directories of a layer. What the sandbox sees in place of the directory has the
 // upper one's mode and owner.
 func (s *Store) make(l *Layer, lower int, st *unix.Stat_t) error {
-	if err := removeAll(s.dir, l.at); err != nil { // of one that was never finished
+	if err := removeAll(s.entry.DirFD(), l.at); err != nil { // of one that was never finished
 		return err
 	}
 	for _, d := range [...]string{"", "/upper", "/work"} {
-		if err := unix.Mkdirat(s.dir, l.at+d, 0o700); err != nil {
-			return &fs.PathError{Op: "mkdir", Path: path.Join(s.path, l.at+d), Err: err}
+		if err := unix.Mkdirat(s.entry.DirFD(), l.at+d, 0o700); err != nil {
+			return &fs.PathError{Op: "mkdir", Path: s.entry.Path(l.at + d), Err: err}
 		}
 	}
-	upper, err := openDir(s.dir, l.at+"/upper")
+	upper, err := openDir(s.entry.DirFD(), l.at+"/upper")
 	if err != nil {
 		return err
 	}
@@ -348,19 +306,14 @@ func (s *Store) note(l *Layer, lower int) error {
 	if err != nil {
 		return err
 	}
-	at, err := openDir(s.dir, l.at)
-	if err != nil {
+	old, err := s.readBase(l)
+	switch {
+	case errors.Is(err, state.ErrNotExist):
+		return s.writeBase(l, now)
+	case err != nil:
 		return err
 	}
-	defer unix.Close(at)
-	old, err := readBase(at, "base")
-	switch {
-	case err == unix.ENOENT:
-		return now.write(at, "base")
-	case err != nil:
-		return fmt.Errorf("%s: %w", path.Join(s.path, l.at, "base"), err)
-	}
-	upper, err := openDir(at, "upper")
+	upper, err := openDir(s.entry.DirFD(), l.at+"/upper")
 	if err != nil {
 		return err
 	}
@@ -380,7 +333,7 @@ func (s *Store) note(l *Layer, lower int) error {
 			now[p] = v
 		}
 	}
-	return now.write(at, "base")
+	return s.writeBase(l, now)
 }
 
 // coveredBy reports whether one of the paths covers, below which the directory is out of
