@@ -264,9 +264,7 @@ func TestHostileRedirect(t *testing.T) {
 // TestRedirectAndMetacopy: directories that were renamed, and files whose content is below, as
 // the kernel makes them when it is asked to.
 func TestRedirectAndMetacopy(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("an overlay in a user namespace has neither")
-	}
+	needs.Root(t, "an overlay in a user namespace has neither")
 	needs.Programs(t, "unshare", "mount")
 	b := newBench(t, files{"old/f": "f\n", "old/sub/g": "g\n", "old/h": "h\n", "big": "content\n"})
 	b.p.Unshare.User = false
