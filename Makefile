@@ -32,6 +32,7 @@ lint:
 bench: build
 	$(GO) run ./bench
 	$(GO) run ./bench/seccomp
+	$(GO) run ./bench/oci
 
 packages:
 	@sh scripts/packages.sh

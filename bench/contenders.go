@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -10,77 +9,17 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/cloche-sandbox/cloche/bench/bundle"
+	"github.com/cloche-sandbox/cloche/bench/turns"
 )
 
 //go:embed floor/floor.c
 var floorSource []byte
 
-// contender is something that makes a sandbox and runs /bin/true in it.
-type contender struct {
-	name, what string
-	argv       []string                      // a program to start, or
-	turn       func() (time.Duration, error) // something else to do
-	missing    error                         // why it can't run here
-	seldom     bool                          // every tenth round only: it is slow, and the caches are its own afterwards
-}
-
-// once runs it and tells how long that took, from before fork(2) until after
-// wait(2).
-func (c *contender) once() (time.Duration, error) {
-	if c.turn != nil {
-		return c.turn()
-	}
-	return spawn(c.argv)
-}
-
-// spawn times a program. os/exec costs more and varies more: goroutines that
-// copy, a pidfd, a poll.
-func spawn(argv []string) (time.Duration, error) {
-	attr := &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}}
-	start := time.Now()
-	pid, err := syscall.ForkExec(argv[0], argv, attr)
-	if err != nil {
-		return 0, err
-	}
-	var status syscall.WaitStatus
-	for {
-		if _, err = syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR {
-			break
-		}
-	}
-	took := time.Since(start)
-	if err != nil {
-		return 0, err
-	}
-	if status != 0 {
-		return 0, fmt.Errorf("%s: wait status %#x", argv[0], int(status))
-	}
-	return took, nil
-}
-
-// try runs it once, keeping what it complains of.
-func (c *contender) try() error {
-	if c.missing != nil {
-		return c.missing
-	}
-	if c.turn != nil {
-		_, err := c.turn()
-		return err
-	}
-	cmd := exec.Command(c.argv[0], c.argv[1:]...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		line, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
-		return fmt.Errorf("%w: %s", err, line)
-	}
-	return nil
-}
-
 // contenders makes what they need in dir; stop ends what they keep running.
-func contenders(dir, only string) (list []*contender, stop func(), err error) {
-	root, err := repository()
+func contenders(dir, only string) (list []*turns.Contender, stop func(), err error) {
+	root, err := turns.Repository()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,16 +50,16 @@ func contenders(dir, only string) (list []*contender, stop func(), err error) {
 	}
 	stop = func() { small.stop(); big.stop() }
 
-	list = []*contender{
-		{name: "floor", what: "C: clone, mounts, pivot_root, filter, exec; nothing else", argv: []string{floor, "/bin/true"}, missing: noFloor},
-		{name: "cloche run", what: "the default profile: filter, Landlock, pids limit, 1 bind for each system directory, secrets masked", argv: []string{cloche, "run", "--", "/bin/true"}},
-		{name: "cloche run, read-only /", what: "the same with / bound read-only as the others have it", argv: []string{cloche, "run", "--read", "/", "--", "/bin/true"}},
-		{name: "cloche run, supervised", what: "the same with a wall-time limit, so that Cloche stays beside it", argv: []string{cloche, "run", "--wall-time", "1m", "--", "/bin/true"}},
-		{name: "cloche build", what: "the default profile compiled to a file", argv: []string{built}},
-		{name: "bound of a Go program", what: "an empty Go program that executes the file above in its place", argv: []string{bound, built}},
-		{name: "library", what: "sandbox.Command(…).Run() in a running process, default profile", turn: small.library},
-		{name: "library, 1 GiB heap", what: "the same in a process whose heap is 1 GiB", turn: big.library},
-		{name: "floor from the library's process", what: "the floor, started by that process", turn: small.floor, missing: noFloor},
+	list = []*turns.Contender{
+		{Name: "floor", What: "C: clone, mounts, pivot_root, filter, exec; nothing else", Argv: []string{floor, "/bin/true"}, Missing: noFloor},
+		{Name: "cloche run", What: "the default profile: filter, Landlock, pids limit, 1 bind for each system directory, secrets masked", Argv: []string{cloche, "run", "--", "/bin/true"}},
+		{Name: "cloche run, read-only /", What: "the same with / bound read-only as the others have it", Argv: []string{cloche, "run", "--read", "/", "--", "/bin/true"}},
+		{Name: "cloche run, supervised", What: "the same with a wall-time limit, so that Cloche stays beside it", Argv: []string{cloche, "run", "--wall-time", "1m", "--", "/bin/true"}},
+		{Name: "cloche build", What: "the default profile compiled to a file", Argv: []string{built}},
+		{Name: "bound of a Go program", What: "an empty Go program that executes the file above in its place", Argv: []string{bound, built}},
+		{Name: "library", What: "sandbox.Command(…).Run() in a running process, default profile", Turn: small.library},
+		{Name: "library, 1 GiB heap", What: "the same in a process whose heap is 1 GiB", Turn: big.library},
+		{Name: "floor from the library's process", What: "the floor, started by that process", Turn: small.floor, Missing: noFloor},
 		peer("bwrap", "all namespaces, read-only /, fresh /proc, /dev, /tmp; no filter, no Landlock, no cgroup",
 			"--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "/bin/true"),
 		peer("unshare", "all namespaces and a fresh /proc; nothing else of it",
@@ -131,27 +70,27 @@ func contenders(dir, only string) (list []*contender, stop func(), err error) {
 		container("runc", dir),
 	}
 	for _, c := range list {
-		c.seldom = c.name == "firejail" || c.name == "crun" || c.name == "runc"
+		c.Seldom = c.Name == "firejail" || c.Name == "crun" || c.Name == "runc"
 	}
 	if only != "" {
 		names := strings.Split(only, ",")
 		for _, n := range names {
-			if !slices.ContainsFunc(list, func(c *contender) bool { return c.name == n }) {
+			if !slices.ContainsFunc(list, func(c *turns.Contender) bool { return c.Name == n }) {
 				stop()
 				return nil, nil, fmt.Errorf("-only %q: there is no such contender", n)
 			}
 		}
-		list = slices.DeleteFunc(list, func(c *contender) bool { return !slices.Contains(names, c.name) })
+		list = slices.DeleteFunc(list, func(c *turns.Contender) bool { return !slices.Contains(names, c.Name) })
 	}
 	return list, stop, nil
 }
 
-func peer(name, what string, args ...string) *contender {
+func peer(name, what string, args ...string) *turns.Contender {
 	path, err := exec.LookPath(name)
 	if err != nil {
-		return &contender{name: name, what: what, missing: errors.New("it is not installed")}
+		return &turns.Contender{Name: name, What: what, Missing: errors.New("it is not installed")}
 	}
-	return &contender{name: name, what: what, argv: append([]string{path}, args...)}
+	return &turns.Contender{Name: name, What: what, Argv: append([]string{path}, args...)}
 }
 
 // compileFloor compiles floor/floor.c.
@@ -168,4 +107,20 @@ func compileFloor(dir string) (string, error) {
 		return "", fmt.Errorf("gcc: %w: %s", err, out)
 	}
 	return binary, nil
+}
+
+// container is an OCI runtime with a bundle that is the same sandbox: all
+// namespaces, read-only system directories, fresh /proc, /dev and /tmp.
+func container(name, dir string) *turns.Contender {
+	what := "OCI runtime: the same namespaces and mounts, no filter"
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return &turns.Contender{Name: name, What: what, Missing: errors.New("it is not installed")}
+	}
+	b := bundle.Bundle{Args: []string{"/bin/true"}}
+	if err := b.Write(filepath.Join(dir, name)); err != nil {
+		return &turns.Contender{Name: name, What: what, Missing: err}
+	}
+	id := fmt.Sprintf("cloche-bench-%s-%d", name, os.Getpid())
+	return &turns.Contender{Name: name, What: what, Argv: []string{path, "--root", filepath.Join(dir, name+"-state"), "run", "--bundle", filepath.Join(dir, name), id}}
 }

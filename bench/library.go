@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/bench/turns"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -102,7 +103,7 @@ func worker(args []string) {
 			err = sandbox.Command(context.Background(), p, "/bin/true").Run()
 			took = time.Since(start)
 		case "floor":
-			took, err = spawn([]string{floor, "/bin/true"})
+			took, err = turns.Spawn([]string{floor, "/bin/true"})
 		}
 		if err != nil {
 			fmt.Println(strings.ReplaceAll(err.Error(), "\n", " "))

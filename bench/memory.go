@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/bench/turns"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -21,8 +22,8 @@ const settle = 200 * time.Millisecond
 // memory measures the processes that stay while a command runs: pid 1 of the
 // sandbox, and the program beside it where a limit needs one. Pid 1 is
 // undumpable, so only root may read more of it than its size.
-func memory() ([]Memory, error) {
-	var list []Memory
+func memory() ([]turns.Memory, error) {
+	var list []turns.Memory
 	p, ok := policy.Builtin("default")
 	if !ok {
 		return nil, fmt.Errorf("no default profile")
@@ -46,7 +47,7 @@ func memory() ([]Memory, error) {
 	}
 	list = append(list, m)
 
-	root, err := repository()
+	root, err := turns.Repository()
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +75,8 @@ func memory() ([]Memory, error) {
 }
 
 // rollup reads proc_pid_smaps_rollup(5), or statm where that is refused.
-func rollup(name string, pid int) (Memory, error) {
-	m := Memory{Name: name, PrivateDirty: -1}
+func rollup(name string, pid int) (turns.Memory, error) {
+	m := turns.Memory{Name: name, PrivateDirty: -1}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
 	if err != nil {
 		if data, err = os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid)); err != nil {
@@ -104,12 +105,12 @@ func rollup(name string, pid int) (Memory, error) {
 }
 
 // judgeMemory adds the goals about memory, as far as it could be read.
-func (r *Report) judgeMemory() {
+func judgeMemory(r *turns.Report) {
 	for i, limit := range [][2]int{{40, 8}, {6 << 10, -1}} {
 		m := r.Memory[i]
-		r.Goals = append(r.Goals, Goal{Name: m.Name + ", RSS KiB", Limit: float64(limit[0]), Got: float64(m.RSS), Met: m.RSS <= limit[0]})
+		r.Goals = append(r.Goals, turns.Goal{Name: m.Name + ", RSS KiB", Limit: float64(limit[0]), Got: float64(m.RSS), Met: m.RSS <= limit[0]})
 		if limit[1] >= 0 && m.PrivateDirty >= 0 {
-			r.Goals = append(r.Goals, Goal{Name: m.Name + ", private dirty KiB", Limit: float64(limit[1]), Got: float64(m.PrivateDirty), Met: m.PrivateDirty <= limit[1]})
+			r.Goals = append(r.Goals, turns.Goal{Name: m.Name + ", private dirty KiB", Limit: float64(limit[1]), Got: float64(m.PrivateDirty), Met: m.PrivateDirty <= limit[1]})
 		}
 	}
 }

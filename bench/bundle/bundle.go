@@ -1,32 +1,24 @@
-package main
+// Package bundle makes OCI bundles for benchmarks: the same sandbox as the other contenders
+// make.
+package bundle
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 )
 
-// container is an OCI runtime with a bundle that is the same sandbox: all
-// namespaces, read-only system directories, fresh /proc, /dev and /tmp.
-func container(name, dir string) *contender {
-	what := "OCI runtime: the same namespaces and mounts, no filter"
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return &contender{name: name, what: what, missing: errors.New("it is not installed")}
-	}
-	bundle := filepath.Join(dir, name)
-	if err := writeBundle(bundle); err != nil {
-		return &contender{name: name, what: what, missing: err}
-	}
-	id := fmt.Sprintf("cloche-bench-%s-%d", name, os.Getpid())
-	return &contender{name: name, what: what, argv: []string{path, "--root", filepath.Join(dir, name+"-state"), "run", "--bundle", bundle, id}}
+// Bundle is what to make.
+type Bundle struct {
+	Args    []string        // of the container's process
+	Files   string          // directory that becomes /files inside, read-only; "": none
+	Seccomp json.RawMessage // linux.seccomp; nil: no filter
 }
 
-func writeBundle(bundle string) error {
-	root := filepath.Join(bundle, "rootfs")
+// Write makes a bundle at dir: all namespaces, read-only system directories, fresh /proc,
+// /dev and /tmp.
+func (b *Bundle) Write(dir string) error {
+	root := filepath.Join(dir, "rootfs")
 	type object = map[string]any
 	mounts := []object{
 		{"destination": "/proc", "type": "proc", "source": "proc", "options": []string{"nosuid", "nodev", "noexec"}},
@@ -34,7 +26,12 @@ func writeBundle(bundle string) error {
 		{"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": []string{"newinstance", "ptmxmode=0666", "mode=620"}},
 		{"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": []string{"nosuid", "nodev", "mode=1777"}},
 	}
-	for _, d := range []string{"proc", "dev", "tmp"} {
+	dirs := []string{"proc", "dev", "tmp"}
+	if b.Files != "" {
+		dirs = append(dirs, "files")
+		mounts = append(mounts, object{"destination": "/files", "type": "bind", "source": b.Files, "options": []string{"bind", "ro", "nosuid"}})
+	}
+	for _, d := range dirs {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
@@ -55,22 +52,26 @@ func writeBundle(bundle string) error {
 		mounts = append(mounts, object{"destination": "/" + d, "type": "bind", "source": "/" + d, "options": []string{"rbind", "ro", "nosuid"}})
 	}
 	ids := func(id int) []object { return []object{{"containerID": 0, "hostID": id, "size": 1}} }
+	linux := object{
+		"namespaces":  []object{{"type": "user"}, {"type": "mount"}, {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"}},
+		"uidMappings": ids(os.Getuid()), "gidMappings": ids(os.Getgid()),
+	}
+	if b.Seccomp != nil {
+		linux["seccomp"] = b.Seccomp
+	}
 	config := object{
 		"ociVersion": "1.0.2",
 		"root":       object{"path": "rootfs", "readonly": true},
 		"process": object{
-			"user": object{"uid": 0, "gid": 0}, "cwd": "/", "args": []string{"/bin/true"},
+			"user": object{"uid": 0, "gid": 0}, "cwd": "/", "args": b.Args,
 			"env": []string{"PATH=/usr/bin:/bin"}, "noNewPrivileges": true,
 		},
 		"mounts": mounts,
-		"linux": object{
-			"namespaces":  []object{{"type": "user"}, {"type": "mount"}, {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "cgroup"}},
-			"uidMappings": ids(os.Getuid()), "gidMappings": ids(os.Getgid()),
-		},
+		"linux":  linux,
 	}
 	data, err := json.Marshal(config)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(bundle, "config.json"), data, 0o644)
+	return os.WriteFile(filepath.Join(dir, "config.json"), data, 0o644)
 }

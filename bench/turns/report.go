@@ -1,8 +1,10 @@
-package main
+package turns
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"text/tabwriter"
 	"time"
 )
@@ -47,37 +49,29 @@ type Goal struct {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-func (c *contender) timing(s Sample) Timing {
-	return Timing{Name: c.name, What: c.what, Min: ms(s.Min()), Median: ms(s.Median()), P99: ms(s.P99())}
+// Ratio is a goal: the median of A is at most Limit times that of B.
+type Ratio struct {
+	A, B  string
+	Limit float64
 }
 
-// goals are ratios of medians: the first is at most limit times the second.
-var goals = []struct {
-	a, b  string
-	limit float64
-}{
-	{"cloche run", "bwrap", 0.80},
-	{"cloche run", "floor", 1.35},
-	{"cloche build", "bwrap", 0.55},
-	{"library", "floor from the library's process", 0.95},
-	{"library, 1 GiB heap", "library", 1.10},
-}
-
-func (r *Report) judge() {
+// Judge adds what came of goals; one of which a contender did not run is left out.
+func (r *Report) Judge(goals ...Ratio) {
 	median := map[string]float64{}
 	for _, t := range r.Contenders {
 		median[t.Name] = t.Median
 	}
 	for _, g := range goals {
-		if median[g.a] == 0 || median[g.b] == 0 {
+		if median[g.A] == 0 || median[g.B] == 0 {
 			continue
 		}
-		got := median[g.a] / median[g.b]
-		r.Goals = append(r.Goals, Goal{Name: g.a + " / " + g.b, Limit: g.limit, Got: got, Met: got <= g.limit})
+		got := median[g.A] / median[g.B]
+		r.Goals = append(r.Goals, Goal{Name: g.A + " / " + g.B, Limit: g.Limit, Got: got, Met: got <= g.Limit})
 	}
 }
 
-func (r *Report) met() bool {
+// Met reports whether no goal was missed.
+func (r *Report) Met() bool {
 	for _, g := range r.Goals {
 		if !g.Met {
 			return false
@@ -86,7 +80,8 @@ func (r *Report) met() bool {
 	return true
 }
 
-func (r *Report) print(w io.Writer) {
+// Print writes the tables.
+func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "kernel %s, %s, %d CPUs, uid %d; %d rounds by turns; milliseconds\n\n", r.Kernel, r.GOARCH, r.CPUs, r.UID, r.Rounds)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "contender\tmin\tmedian\tp99\twhat it does")
@@ -99,12 +94,16 @@ func (r *Report) print(w io.Writer) {
 	}
 	t.Flush()
 	fmt.Fprintln(w)
-	fmt.Fprintln(t, "memory\tRSS KiB\tprivate dirty KiB")
+	if len(r.Memory) > 0 {
+		fmt.Fprintln(t, "memory\tRSS KiB\tprivate dirty KiB")
+	}
 	for _, m := range r.Memory {
 		fmt.Fprintf(t, "%s\t%d\t%d\n", m.Name, m.RSS, m.PrivateDirty)
 	}
-	t.Flush()
-	fmt.Fprintln(w)
+	if len(r.Memory) > 0 {
+		t.Flush()
+		fmt.Fprintln(w)
+	}
 	fmt.Fprintln(t, "goal\tat most\tis\t")
 	for _, g := range r.Goals {
 		verdict := "met"
@@ -114,4 +113,13 @@ func (r *Report) print(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%s\n", g.Name, g.Limit, g.Got, verdict)
 	}
 	t.Flush()
+}
+
+// Write keeps the report as JSON in a file.
+func (r *Report) Write(file string) error {
+	data, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(data, '\n'), 0o644)
 }
