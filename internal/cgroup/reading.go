@@ -63,19 +63,32 @@ type Wait struct {
 	Some10 float64       `json:"some_avg10"` // percent of the last ten seconds
 }
 
-// ReadOf reads the cgroups that the text of a /proc/PID/cgroup names.
-func ReadOf(membership string) ([]Reading, error) {
+// Reader reads the cgroups of other processes. It knows the hierarchies as they were mounted
+// when it was made.
+type Reader struct {
+	mounts string
+	mine   map[string]bool // this process's own groups
+}
+
+// NewReader looks at what is mounted.
+func NewReader() (*Reader, error) {
 	mounts, err := readFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil, err
 	}
 	own, _ := readFile("/proc/self/cgroup")
-	mine := map[string]bool{}
-	parseMembership(own, func(controllers, path string) { mine[controllers+":"+path] = true })
-	l := newLayout(mounts, membership)
+	r := &Reader{mounts: mounts, mine: map[string]bool{}}
+	parseMembership(own, func(controllers, path string) { r.mine[controllers+":"+path] = true })
+	return r, nil
+}
+
+// Read reads the cgroups that the text of a /proc/PID/cgroup names. With apart those that this
+// process is in as well are named and not read.
+func (rd *Reader) Read(membership string, apart bool) []Reading {
+	l := newLayout(rd.mounts, membership)
 	var all []Reading
 	parseMembership(membership, func(controllers, path string) {
-		r := Reading{Version: 2, Path: path, Shared: mine[controllers+":"+path], OOMKills: Unknown}
+		r := Reading{Version: 2, Path: path, Shared: rd.mine[controllers+":"+path], OOMKills: Unknown}
 		if controllers != "" {
 			r.Version, r.Controllers = 1, strings.Split(controllers, ",")
 		}
@@ -90,6 +103,7 @@ func ReadOf(membership string) ([]Reading, error) {
 			r.Why = "its hierarchy is not mounted here"
 		case h.Own == "":
 			r.Why = "it is not below what is mounted at " + h.Mount
+		case apart && r.Shared:
 		default:
 			if err := l.read(h, &r); err != nil {
 				r.Dir, r.Why = "", err.Error()
@@ -97,7 +111,7 @@ func ReadOf(membership string) ([]Reading, error) {
 		}
 		all = append(all, r)
 	})
-	return all, nil
+	return all
 }
 
 // read fills a reading from the directory of a group, and limits from those above it.

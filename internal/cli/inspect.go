@@ -43,6 +43,23 @@ type subject struct {
 	name  string // as it was written
 	pid   int    // the command of the sandbox, or the process
 	start uint64 // when that has started, field 22 of proc_pid_stat(5); 0: not known
+
+	denied *int64 // system calls that its filter refused; nil: nobody counts them
+}
+
+// findSubjects finds what each word means; without words all sandboxes that run.
+func findSubjects(verb string, words []string) (all []subject, err error) {
+	if len(words) == 0 {
+		return nil, fmt.Errorf("%s: name a process: cloche %s PID…", verb, verb)
+	}
+	for _, w := range words {
+		s, err := findSubject(verb, w)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // findSubject finds what NAME|PID means. A word of digits alone is a pid.

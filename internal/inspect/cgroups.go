@@ -11,10 +11,12 @@ func (t *target) cgroups() []cgroup.Reading {
 		t.missed("its cgroups", err)
 		return nil
 	}
-	all, err := cgroup.ReadOf(text)
+	reader, err := cgroup.NewReader()
 	if err != nil {
 		t.missed("its cgroups", err)
+		return nil
 	}
+	all := reader.Read(text, false)
 	for i := range all {
 		if all[i].Dir == "" {
 			t.unread = append(t.unread, Unread{
