@@ -87,7 +87,7 @@ func child(t *testing.T, pid int, words string) int {
 		found := 0
 		var walk func(n *inspect.Node)
 		walk = func(n *inspect.Node) {
-			if n.PID != pid && strings.Join(n.Command, " ") == words {
+			if found == 0 && n.PID != pid && strings.Join(n.Command, " ") == words { // not a fork of it
 				found = n.PID
 			}
 			for _, c := range n.Children {
