@@ -87,7 +87,9 @@ func child(t *testing.T, pid int, words string) int {
 		found := 0
 		var walk func(n *inspect.Node)
 		walk = func(n *inspect.Node) {
-			if found == 0 && n.PID != pid && strings.Join(n.Command, " ") == words { // not a fork of it
+			// Not a fork of it, and not what becomes it and has its arguments already.
+			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", n.PID))
+			if found == 0 && n.PID != pid && strings.Join(n.Command, " ") == words && err == nil && !strings.HasPrefix(exe, "/memfd:") {
 				found = n.PID
 			}
 			for _, c := range n.Children {

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,21 +140,41 @@ func (u *Usage) take(r *cgroup.Reading) {
 }
 
 // processes are those that a sandbox's numbers are the sum of.
-func (m *Meter) processes(t *target) []int {
+func (m *Meter) processes(t *target) (all, hidden []int) {
 	link, err := t.readlink("ns/pid")
-	if err == nil && link != "pid:["+strconv.FormatUint(nsOf("/proc/self/ns/pid"), 10)+"]" {
-		if all := m.members[nsNumber(link)]; len(all) > 0 {
-			return all
+	if err != nil || link == "pid:["+strconv.FormatUint(nsOf("/proc/self/ns/pid"), 10)+"]" {
+		return []int{t.pid}, nil
+	}
+	all = slices.Clone(m.members[nsNumber(link)])
+	if !slices.Contains(all, t.pid) {
+		all = append(all, t.pid)
+	}
+	// Pid 1 is not dumpable, so that its namespaces are shown to root alone: it is the one above
+	// that has as many pids.
+	s, err := t.status("status")
+	for err == nil {
+		var text []byte
+		up := s.parent
+		if text, err = os.ReadFile("/proc/" + strconv.Itoa(up) + "/status"); err != nil {
+			break
+		}
+		depth := len(s.pids)
+		if s = parseStatus(string(text)); len(s.pids) != depth {
+			break
+		}
+		if !slices.Contains(all, up) {
+			hidden = append(hidden, up)
 		}
 	}
-	return []int{t.pid}
+	return all, hidden
 }
 
 // sum fills what no cgroup counts from the processes themselves.
-func (u *Usage) sum(pids []int) {
+// The hidden do no I/O.
+func (u *Usage) sum(pids, hidden []int) {
 	var cpu, memory, tasks, read, written int64
 	seen, seenIO := false, true
-	for _, pid := range pids {
+	for i, pid := range slices.Concat(pids, hidden) {
 		dir := "/proc/" + strconv.Itoa(pid) + "/"
 		stat, err := os.ReadFile(dir + "stat")
 		if err != nil {
@@ -174,7 +195,7 @@ func (u *Usage) sum(pids []int) {
 				}
 			}
 		}
-		if u.Read == nil && seenIO {
+		if u.Read == nil && seenIO && i < len(pids) {
 			io, err := os.ReadFile(dir + "io") // takes the right to trace it
 			seenIO = err == nil
 			r, _ := strconv.ParseInt(infoField(string(io), "read_bytes"), 10, 64)

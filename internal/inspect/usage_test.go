@@ -53,7 +53,7 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	if u.CPU == nil || *u.CPU-*first.CPU <= int64(200*time.Millisecond) || u.Memory == nil || *u.Memory < 20e6 || *u.Memory > 200e6 || u.Pids == nil || *u.Pids < 2 || *u.Pids > 5 {
-		t.Errorf("first %+v, last %+v", first, u)
+		t.Errorf("CPU %d, then %d; memory %d; pids %d", *first.CPU, *u.CPU, *u.Memory, *u.Pids)
 	}
 	if summed := slices.Contains(u.Summed, "memory_bytes"); summed == grouped {
 		t.Errorf("memory is a sum: %v; it has a cgroup of its own: %v", summed, grouped)
