@@ -47,7 +47,11 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 		return fail(err), nil
 	}
 	if inv.name != "" {
-		if err := overlay.Keep(p, inv.name); err != nil {
+		err := overlay.Keep(p, inv.name, report.value != "")
+		switch {
+		case err != nil && report.value != "":
+			return report.code, nil // somebody looks at the changes already
+		case err != nil:
 			return fail(err), nil
 		}
 	}

@@ -22,7 +22,7 @@ func TestUsage(t *testing.T) {
 		p.Limits = policy.Limits{Memory: 64 << 20, Pids: 50}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	const script = "x=$(head -c 20000000 /dev/zero | tr '\\0' x); while :; do :; done"
+	const script = "x=$(head -c 5000000 /dev/zero | tr '\\0' x); while :; do :; done"
 	cmd := sandbox.Command(ctx, p, "sh", "-c", script)
 	if err := cmd.Start(); err != nil {
 		cancel()
@@ -48,11 +48,11 @@ func TestUsage(t *testing.T) {
 		if first == nil {
 			first = u
 		}
-		if u.CPU != nil && first.CPU != nil && *u.CPU-*first.CPU > int64(200*time.Millisecond) && u.Memory != nil && *u.Memory > 20e6 {
+		if u.CPU != nil && first.CPU != nil && *u.CPU-*first.CPU > int64(200*time.Millisecond) && u.Memory != nil && *u.Memory > 5e6 {
 			break
 		}
 	}
-	if u.CPU == nil || *u.CPU-*first.CPU <= int64(200*time.Millisecond) || u.Memory == nil || *u.Memory < 20e6 || *u.Memory > 200e6 || u.Pids == nil || *u.Pids < 2 || *u.Pids > 5 {
+	if u.CPU == nil || *u.CPU-*first.CPU <= int64(200*time.Millisecond) || u.Memory == nil || *u.Memory < 5e6 || *u.Memory > 200e6 || u.Pids == nil || *u.Pids < 2 || *u.Pids > 5 {
 		t.Errorf("CPU %d, then %d; memory %d; pids %d", *first.CPU, *u.CPU, *u.Memory, *u.Pids)
 	}
 	if summed := slices.Contains(u.Summed, "memory_bytes"); summed == grouped {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -284,22 +285,46 @@ func (v *view) contentDiffers(a, b *node) (bool, error) {
 		return false, err
 	}
 	defer y.Close()
+	return bytesDiffer(x, y, stA.Size)
+}
+
+// bytesDiffer compares two files of the same size. It passes over where both have a hole.
+func bytesDiffer(x, y *os.File, size int64) (bool, error) {
 	bufX, bufY := make([]byte, 128<<10), make([]byte, 128<<10)
-	for {
-		n, errX := io.ReadFull(x, bufX)
-		m, errY := io.ReadFull(y, bufY)
-		if !bytes.Equal(bufX[:n], bufY[:m]) {
-			return true, nil
+	for at := int64(0); ; {
+		dataX, err := nextData(x, at, size)
+		if err != nil {
+			return false, err
 		}
-		for _, err := range [...]error{errX, errY} {
-			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-				return false, err
-			}
+		dataY, err := nextData(y, at, size)
+		if err != nil {
+			return false, err
 		}
-		if errX != nil || errY != nil {
+		if at = min(dataX, dataY); at >= size {
 			return false, nil
 		}
+		n, err := x.ReadAt(bufX, at)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		m, err := y.ReadAt(bufY, at)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		if n == 0 || !bytes.Equal(bufX[:n], bufY[:m]) {
+			return true, nil // 0: it was cut meanwhile
+		}
+		at += int64(n)
 	}
+}
+
+// nextData is where the first byte from at on is that is in no hole; size: nowhere.
+func nextData(f *os.File, at, size int64) (int64, error) {
+	data, err := f.Seek(at, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) {
+		return size, nil
+	}
+	return data, err
 }
 
 // conflict says what in the directory is no longer as it was when the sandbox was started,

@@ -149,6 +149,30 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
+// TestHoles: a file that is large in name alone costs nothing to bring over.
+func TestHoles(t *testing.T) {
+	b := newBench(t, files{"a": "1"})
+	b.run("truncate -s 1T big; printf end | dd of=big bs=1 seek=1000000 conv=notrunc 2>/dev/null; truncate -s 3 empty; printf x >>empty")
+	b.apply()
+	b.wantDiff()
+	var st unix.Stat_t
+	if err := unix.Stat(b.dir+"/big", &st); err != nil || st.Size != 1<<40 || st.Blocks > 1000 {
+		t.Errorf("%d bytes, %d blocks, %v", st.Size, st.Blocks, err)
+	}
+	buf := make([]byte, 5)
+	f, err := os.Open(b.dir + "/big")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(buf, 999_999); err != nil || string(buf) != "\x00end\x00" {
+		t.Errorf("%q, %v", buf, err)
+	}
+	if text, err := os.ReadFile(b.dir + "/empty"); err != nil || string(text) != "\x00\x00\x00x" {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
 // TestPatch: what git and patch make of the patch is what the sandbox saw, but for
 // directories without files.
 func TestPatch(t *testing.T) {

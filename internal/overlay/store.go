@@ -170,8 +170,9 @@ func busy(name string) error {
 
 // Keep gives each overlay of a policy whose changes would be dropped a place where those of
 // the sandbox called name are kept, and notes the state of its directory. Changes that are
-// kept from an earlier run of that name are there again.
-func Keep(p *policy.Policy, name string) error {
+// kept from an earlier run of that name are there again. With again it is the policy of a run
+// that has ended: it gets the same places, and nothing is noted.
+func Keep(p *policy.Policy, name string, again bool) error {
 	var mine []*policy.Mount
 	for i := range p.Mounts {
 		if m := &p.Mounts[i]; m.Kind == policy.Overlay && m.Upper == "" && len(m.Lower) == 0 {
@@ -199,15 +200,18 @@ func Keep(p *policy.Policy, name string) error {
 	}
 	defer s.Close()
 	for _, m := range mine {
-		if err := s.keep(m, p.Unshare.User); err != nil {
+		if err := s.keep(m, p.Unshare.User, again); err != nil {
 			return fmt.Errorf("overlay %s: %w", m.Path, err)
 		}
+	}
+	if again {
+		return nil
 	}
 	return s.write()
 }
 
 // keep finds or makes the layer of one overlay.
-func (s *Store) keep(m *policy.Mount, userXattr bool) error {
+func (s *Store) keep(m *policy.Mount, userXattr, again bool) error {
 	dir, err := realDir(m.Path)
 	if err != nil {
 		return err
@@ -242,8 +246,10 @@ func (s *Store) keep(m *policy.Mount, userXattr bool) error {
 	case l.UserXattr != userXattr:
 		return fmt.Errorf("the changes kept of %s were made with another kind of user namespace, whose marks this one does not read; run it as before, or discard them: cloche rm %s", s.Name, s.Name)
 	}
-	if err := s.note(l, fd); err != nil {
-		return fmt.Errorf("its state can't be noted: %w", err)
+	if !again {
+		if err := s.note(l, fd); err != nil {
+			return fmt.Errorf("its state can't be noted: %w", err)
+		}
 	}
 	m.Upper, m.Work = s.entry.Path(l.at+"/upper"), s.entry.Path(l.at+"/work")
 	return nil
@@ -282,6 +288,9 @@ func (s *Store) make(l *Layer, lower int, st *unix.Stat_t) error {
 		return err
 	}
 	defer unix.Close(upper)
+	if err := s.holdsMarks(l, upper); err != nil {
+		return err
+	}
 	_ = unix.Fchown(upper, int(st.Uid), int(st.Gid)) // an ordinary user may not, and need not
 	if err := unix.Fchmod(upper, st.Mode&0o7777); err != nil {
 		return err
@@ -297,6 +306,21 @@ func (s *Store) make(l *Layer, lower int, st *unix.Stat_t) error {
 	}
 	l.Root = metaOf(&made)
 	return nil
+}
+
+// ErrMarks is the error for a place that can't hold changes as overlayfs keeps them.
+var ErrMarks = errors.New("its file system can't hold the marks of an overlay")
+
+// holdsMarks tries whether overlayfs can mark what is removed: without, it would go on and fail
+// at the first directory that the sandbox removes.
+func (s *Store) holdsMarks(l *Layer, upper int) error {
+	probe := l.marks() + "cloche"
+	err := unix.Fsetxattr(upper, probe, []byte("y"), 0)
+	if err == nil {
+		return unix.Fremovexattr(upper, probe)
+	}
+	return fmt.Errorf("its changes would be kept in %s, and %w, extended attributes %s*: %w (a tmpfs can since Linux 6.6, where it is a user namespace's); name a place on a disk: XDG_STATE_HOME=DIR cloche run …",
+		s.entry.Path(""), ErrMarks, l.marks(), err)
 }
 
 // note writes the directory's state down. Of what the upper layer has already the state counts

@@ -60,6 +60,8 @@ var base = []string{
 var integration = []tests{
 	{dir: "internal/cgroup"},
 	{dir: "internal/host"},
+	{dir: "internal/inspect"},
+	{dir: "internal/overlay", run: "Test(Changes|KeptOverRuns|Meanwhile|Attributes|DangerousFiles|RedirectAndMetacopy|Discard)"},
 	{dir: "internal/supervise"},
 	{dir: "internal/cli", run: "TestScripts|TestKilledCloche|TestDoctor"},
 	{dir: "sandbox", run: sandboxTests},
