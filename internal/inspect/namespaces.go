@@ -75,6 +75,7 @@ func (t *target) namespaces() []Namespace {
 			continue
 		}
 		ns.Inode = nsNumber(link)
+		ns.Owner = t.owner(n[1])
 		mine, inits := nsOf("/proc/self/ns/"+n[1]), nsOf("/proc/1/ns/"+n[1])
 		if mine != 0 {
 			ns.Caller = answer(ns.Inode == mine)
@@ -86,8 +87,9 @@ func (t *target) namespaces() []Namespace {
 			ns.Init = Yes
 		case machine && fixedNumbers(n[1], mine):
 			ns.Init = No
+		case machine && ns.Owner >= firstDynamic: // init's belong to the first user namespace
+			ns.Init = No
 		}
-		ns.Owner = t.owner(n[1])
 		if n[1] == "pid" || n[1] == "time" {
 			if link, err := t.readlink("ns/" + n[1] + "_for_children"); err == nil && nsNumber(link) != ns.Inode {
 				ns.Children = nsNumber(link)
