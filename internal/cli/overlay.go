@@ -3,13 +3,29 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 
 	"github.com/cloche-sandbox/cloche/internal/overlay"
+	"github.com/cloche-sandbox/cloche/internal/state"
+	"github.com/cloche-sandbox/cloche/policy"
 )
+
+// keepChanges has what a sandbox with a name changes on its overlays kept; again: it has ended,
+// and is looked at once more.
+func keepChanges(p *policy.Policy, name string, again bool) error {
+	if again {
+		return overlay.Again(p, name)
+	}
+	me, err := state.ProcessOf(os.Getpid())
+	if err != nil {
+		return err
+	}
+	return overlay.Keep(p, name, me)
+}
 
 // kept is a store with its changes, and what they are called for people.
 type kept struct {
@@ -62,7 +78,7 @@ func Diff(args []string, asJSON, patch bool) error {
 	var text []byte
 	for _, l := range k.Layers {
 		if patch {
-			if err := k.Patch(l, os.Stdout); err != nil {
+			if err := k.Patch(l, patchOutput()); err != nil {
 				return fmt.Errorf("diff: %w", err)
 			}
 			continue
@@ -84,6 +100,35 @@ func Diff(args []string, asJSON, patch bool) error {
 	}
 	_, err = os.Stdout.Write(text)
 	return err
+}
+
+// patchOutput is stdout. What files hold is written as it is, but to a terminal without control
+// characters.
+func patchOutput() io.Writer {
+	if isTerminal(os.Stdout) {
+		return plainLines{os.Stdout}
+	}
+	return os.Stdout
+}
+
+type plainLines struct{ to io.Writer }
+
+func (p plainLines) Write(text []byte) (int, error) {
+	var plain []byte
+	for line := range strings.Lines(string(text)) {
+		body, end := strings.CutSuffix(line, "\n")
+		for i, part := range strings.Split(body, "\t") {
+			if i > 0 {
+				plain = append(plain, '\t')
+			}
+			plain = appendPlain(plain, part)
+		}
+		if end {
+			plain = append(plain, '\n')
+		}
+	}
+	_, err := p.to.Write(plain)
+	return len(text), err
 }
 
 // line is a change for people: A, C or D, the path, and what there is to say about it.
@@ -126,6 +171,9 @@ func Apply(args []string, asJSON, dry bool) error {
 		return err
 	}
 	defer k.Close()
+	if k.Running() {
+		return fmt.Errorf("apply: %s runs (pid %d), and goes on changing files; end it first", clip(args[0]), k.Runner.Pid)
+	}
 	words := args[1:]
 	used := make([]bool, len(words))
 	all := []applied{}

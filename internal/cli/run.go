@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cloche-sandbox/cloche/internal/overlay"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
@@ -47,11 +46,9 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 		return fail(err), nil
 	}
 	if inv.name != "" {
-		err := overlay.Keep(p, inv.name, report.value != "")
-		switch {
-		case err != nil && report.value != "":
+		if err := keepChanges(p, inv.name, report.value != ""); err != nil && report.value != "" {
 			return report.code, nil // somebody looks at the changes already
-		case err != nil:
+		} else if err != nil {
 			return fail(err), nil
 		}
 	}

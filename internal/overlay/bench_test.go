@@ -12,6 +12,7 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/internal/overlay"
+	"github.com/cloche-sandbox/cloche/internal/state"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -91,7 +92,7 @@ func (b *bench) try(script string) (string, error) {
 		return "", err
 	}
 	p.Cwd = b.dir
-	err := overlay.Keep(p, "box", false)
+	err := overlay.Keep(p, "box", state.Process{})
 	if errors.Is(err, overlay.ErrMarks) {
 		needs.Skip(b.T, "temporary files are memory, and "+err.Error())
 	}

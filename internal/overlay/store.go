@@ -20,11 +20,22 @@ import (
 
 // Store is what is kept of one sandbox. It is locked until Close.
 type Store struct {
-	Name   string
-	Layers []*Layer
+	Name string
+	record
 
 	entry *state.Entry
 }
+
+// record is what the store holds of itself.
+type record struct {
+	Layers []*Layer
+	// Runner is the process that the sandbox ends with, of its last run.
+	Runner state.Process
+}
+
+// Running reports whether the sandbox runs: what it changes is in no state to be brought over,
+// and overlayfs does not allow for changes to the directory below it.
+func (s *Store) Running() bool { return s.Runner.Alive() }
 
 // root is the directory of all stores of this user: below $XDG_STATE_HOME, as this is
 // work that has to survive a reboot, and for root below /var/lib.
@@ -98,10 +109,14 @@ func open(stores *state.Store, name string) (*Store, error) {
 	case e == nil:
 		return nil, busy(name)
 	}
-	return read(e)
+	s, err := read(e)
+	if err != nil {
+		e.Close()
+	}
+	return s, err
 }
 
-// read reads what an entry holds; it is closed when that can't be read.
+// read reads what an entry holds.
 func read(e *state.Entry) (*Store, error) {
 	s := &Store{Name: e.Name, entry: e}
 	data, err := e.Read(recordName)
@@ -109,10 +124,9 @@ func read(e *state.Entry) (*Store, error) {
 		return s, nil // it is being made, or was when the machine stopped
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &s.Layers)
+		err = json.Unmarshal(data, &s.record)
 	}
 	if err != nil {
-		e.Close()
 		return nil, fmt.Errorf("what is kept of %s can't be read: %w; to discard it: cloche rm %s", e.Name, err, e.Name)
 	}
 	for i, l := range s.Layers {
@@ -127,7 +141,7 @@ func (s *Store) Close() { s.entry.Close() }
 const recordName = "record.json"
 
 func (s *Store) write() error {
-	data, err := json.Marshal(s.Layers)
+	data, err := json.Marshal(&s.record)
 	if err != nil {
 		return err
 	}
@@ -151,6 +165,9 @@ func Discard(name string) error {
 		return busy(name)
 	}
 	defer e.Close()
+	if s, err := read(e); err == nil && s.Running() {
+		return fmt.Errorf("%s runs (pid %d), and its changes are in use; end it first", name, s.Runner.Pid)
+	}
 	in, err := names(e.DirFD())
 	if err != nil {
 		return err
@@ -170,9 +187,46 @@ func busy(name string) error {
 
 // Keep gives each overlay of a policy whose changes would be dropped a place where those of
 // the sandbox called name are kept, and notes the state of its directory. Changes that are
-// kept from an earlier run of that name are there again. With again it is the policy of a run
-// that has ended: it gets the same places, and nothing is noted.
-func Keep(p *policy.Policy, name string, again bool) error {
+// kept from an earlier run of that name are there again; while that goes on it is refused. runner
+// is the process that the sandbox will end with, this one or what it becomes.
+func Keep(p *policy.Policy, name string, runner state.Process) error {
+	return keepAll(p, name, func(s *Store, mine []*policy.Mount) error {
+		if s.Running() {
+			return fmt.Errorf("%s runs already (pid %d), and its changes can be those of one sandbox alone; choose another name, or end it first", name, s.Runner.Pid)
+		}
+		for _, m := range mine {
+			l, fd, err := s.keep(m, p.Unshare.User)
+			if err != nil {
+				return fmt.Errorf("overlay %s: %w", m.Path, err)
+			}
+			err = s.note(l, fd)
+			unix.Close(fd)
+			if err != nil {
+				return fmt.Errorf("overlay %s: its state can't be noted: %w", m.Path, err)
+			}
+		}
+		s.Runner = runner
+		return s.write()
+	})
+}
+
+// Again gives the overlays of a policy the places that they had in the run that has just
+// ended, and notes nothing.
+func Again(p *policy.Policy, name string) error {
+	return keepAll(p, name, func(s *Store, mine []*policy.Mount) error {
+		for _, m := range mine {
+			_, fd, err := s.keep(m, p.Unshare.User)
+			if err != nil {
+				return err
+			}
+			unix.Close(fd)
+		}
+		return nil
+	})
+}
+
+// keepAll opens or makes the store for the overlays of a policy, if there are some.
+func keepAll(p *policy.Policy, name string, do func(s *Store, mine []*policy.Mount) error) error {
 	var mine []*policy.Mount
 	for i := range p.Mounts {
 		if m := &p.Mounts[i]; m.Kind == policy.Overlay && m.Upper == "" && len(m.Lower) == 0 {
@@ -199,36 +253,30 @@ func Keep(p *policy.Policy, name string, again bool) error {
 		}
 	}
 	defer s.Close()
-	for _, m := range mine {
-		if err := s.keep(m, p.Unshare.User, again); err != nil {
-			return fmt.Errorf("overlay %s: %w", m.Path, err)
-		}
-	}
-	if again {
-		return nil
-	}
-	return s.write()
+	return do(s, mine)
 }
 
-// keep finds or makes the layer of one overlay.
-func (s *Store) keep(m *policy.Mount, userXattr, again bool) error {
+// keep finds or makes the layer of one overlay, and opens its directory.
+func (s *Store) keep(m *policy.Mount, userXattr bool) (l *Layer, fd int, err error) {
 	dir, err := realDir(m.Path)
 	if err != nil {
-		return err
+		return nil, -1, err
 	}
 	if within(s.entry.Path(""), dir) {
-		return fmt.Errorf("its changes would be kept in %s, which lies in it; name another place: XDG_STATE_HOME=DIR cloche run …, or --overlay %s:upper=DIR", s.entry.Path(""), m.Path)
+		return nil, -1, fmt.Errorf("its changes would be kept in %s, which lies in it; name another place: XDG_STATE_HOME=DIR cloche run …, or --overlay %s:upper=DIR", s.entry.Path(""), m.Path)
 	}
-	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
+	if fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return nil, -1, err
 	}
-	defer unix.Close(fd)
+	defer func() {
+		if err != nil {
+			unix.Close(fd)
+		}
+	}()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return err
+		return nil, -1, err
 	}
-	var l *Layer
 	for _, old := range s.Layers {
 		if old.Dir == dir {
 			l = old
@@ -238,21 +286,16 @@ func (s *Store) keep(m *policy.Mount, userXattr, again bool) error {
 	case l == nil:
 		l = &Layer{Dir: dir, Dev: st.Dev, Ino: st.Ino, UserXattr: userXattr, at: strconv.Itoa(len(s.Layers))}
 		if err := s.make(l, fd, &st); err != nil {
-			return err
+			return nil, -1, err
 		}
 		s.Layers = append(s.Layers, l)
 	case l.Dev != st.Dev || l.Ino != st.Ino:
-		return fmt.Errorf("the changes kept of %s are to another directory of that name, which was replaced; to discard them: cloche rm %s", s.Name, s.Name)
+		return nil, -1, fmt.Errorf("the changes kept of %s are to another directory of that name, which was replaced; to discard them: cloche rm %s", s.Name, s.Name)
 	case l.UserXattr != userXattr:
-		return fmt.Errorf("the changes kept of %s were made with another kind of user namespace, whose marks this one does not read; run it as before, or discard them: cloche rm %s", s.Name, s.Name)
-	}
-	if !again {
-		if err := s.note(l, fd); err != nil {
-			return fmt.Errorf("its state can't be noted: %w", err)
-		}
+		return nil, -1, fmt.Errorf("the changes kept of %s were made with another kind of user namespace, whose marks this one does not read; run it as before, or discard them: cloche rm %s", s.Name, s.Name)
 	}
 	m.Upper, m.Work = s.entry.Path(l.at+"/upper"), s.entry.Path(l.at+"/work")
-	return nil
+	return l, fd, nil
 }
 
 // realDir is a policy's path as the absolute one of a directory, without links.
