@@ -36,8 +36,9 @@ func main() {
 	out := flag.String("o", "", "write what happened to this file, as JSON")
 	table := flag.Bool("table", false, "print the table of such files")
 	only := flag.String("only", "", "try this attack alone, and change what the file has of it")
+	in := flag.String("in", "", "try in this sandbox alone, and change what the file has of it")
 	flag.Parse()
-	err := run(*out, *only)
+	err := run(*out, *only, *in)
 	if *table {
 		err = print(flag.Args())
 	}
@@ -59,7 +60,7 @@ type Findings struct {
 // Sandbox is a column.
 type Sandbox struct{ Name, Version, Flags string }
 
-func run(out, only string) error {
+func run(out, only, in string) error {
 	if out == "" && only == "" {
 		return fmt.Errorf("neither -o FILE nor -table FILES nor -only ATTACK")
 	}
@@ -95,12 +96,15 @@ func run(out, only string) error {
 	if os.Geteuid() == 0 {
 		f.User = "root"
 	}
-	if b, err := os.ReadFile(out); err == nil && only != "" {
+	if b, err := os.ReadFile(out); err == nil && only+in != "" {
 		if err := json.Unmarshal(b, &f); err != nil {
 			return fmt.Errorf("%s: %w", out, err)
 		}
 	}
 	for _, s := range sandboxes(dir) {
+		if in != "" && s.Name != in {
+			continue
+		}
 		if s.missing != "" {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", s.Name, s.missing)
 			continue

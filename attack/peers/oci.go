@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,12 +16,18 @@ import (
 
 	"github.com/cloche-sandbox/cloche/attack"
 	"github.com/cloche-sandbox/cloche/policy"
+	"github.com/cloche-sandbox/cloche/seccomp"
+	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
 
 // ociRuntime is a runtime with the config that its own "spec" writes, and what is needed to
 // run a program of the host's: /usr and /etc, read-only, and a tmpfs at /tmp.
-func ociRuntime(name, dir string, rootless bool) *contender {
+func ociRuntime(name, dir string, rootless, docker bool) *contender {
 	c := &contender{Sandbox: Sandbox{name, words(name, "--version"), "the config that `" + name + " spec` writes (`--rootless` as an ordinary user), with /usr, /etc and a tmpfs at /tmp"}}
+	if docker {
+		c.Name += " as Docker"
+		c.Flags += ", and Docker's capabilities, seccomp profile, masked and read-only paths"
+	}
 	c.box = func(o *attack.Outside, _ *attack.Attack, r request) (attack.Box, error) {
 		bundle, err := os.MkdirTemp(dir, name+"-")
 		if err != nil {
@@ -41,7 +48,7 @@ func ociRuntime(name, dir string, rootless bool) *contender {
 		if r.root != "" {
 			root = r.root
 		}
-		return &runtimeBox{name: name, bundle: bundle, root: root, state: filepath.Join(bundle, "state"), r: r, limited: !rootless}, nil
+		return &runtimeBox{name: name, bundle: bundle, root: root, state: filepath.Join(bundle, "state"), r: r, limited: !rootless, docker: docker}, nil
 	}
 	return c
 }
@@ -65,6 +72,7 @@ type runtimeBox struct {
 	name, bundle, root, state string
 	r                         request
 	limited                   bool // it may make cgroups
+	docker                    bool // with what Docker confines a container by
 }
 
 var ids atomic.Int64
@@ -116,6 +124,11 @@ func (b *runtimeBox) Run(ctx context.Context, argv []string, files []*os.File, s
 	}
 	add("bind", exe, exe, "bind", "ro")
 	config["mounts"] = mounts
+	if b.docker {
+		if err := likeDocker(config, process); err != nil {
+			return attack.Ended{}, err
+		}
+	}
 	if err := b.limit(config, process); err != nil {
 		return attack.Ended{}, err
 	}
@@ -133,6 +146,39 @@ func (b *runtimeBox) Run(ctx context.Context, argv []string, files []*os.File, s
 	}
 	// runtime run ID: the attacker's arguments are in the config.
 	return attack.Bare{Prefix: hybrid(append(prefix, id))}.Run(ctx, nil, files, stdout)
+}
+
+// likeDocker confines a container by what Docker does, unless it is told otherwise.
+func likeDocker(config, process map[string]any) error {
+	capabilities := []string{
+		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID", "CAP_SETUID",
+		"CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+	}
+	process["capabilities"] = map[string]any{"bounding": capabilities, "effective": capabilities, "permitted": capabilities}
+	process["noNewPrivileges"] = false
+	machine, _ := seccomp.ArchByName(runtime.GOARCH)
+	rules, archs, err := profile.Docker(profile.Host{Arch: machine, Caps: capabilities, Exact: true})
+	if err != nil {
+		return err
+	}
+	filter, _, err := profile.WriteOCI(rules, archs...)
+	if err != nil {
+		return err
+	}
+	linux := config["linux"].(map[string]any)
+	linux["seccomp"] = json.RawMessage(filter)
+	masked, _ := linux["maskedPaths"].([]any)
+	for _, p := range [...]string{
+		"/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+		"/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+	} {
+		if !slices.Contains(masked, any(p)) {
+			masked = append(masked, p)
+		}
+	}
+	linux["maskedPaths"] = masked
+	linux["readonlyPaths"] = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+	return nil
 }
 
 // limit puts what it can into the config.
@@ -184,8 +230,17 @@ func hybrid(argv []string) []string {
 }
 
 // podman is a container of its own defaults, but the network: that takes programs beside it.
-func podman(dir string) *contender {
+func podman(dir, runtime string) *contender {
 	c := &contender{Sandbox: Sandbox{"podman", words("podman", "--version"), "`podman run --rm --network none --rootfs DIR`, with /usr, /etc and a tmpfs at /tmp"}}
+	if runtime != "runc" {
+		c.Name += " on " + runtime
+		c.Flags += ", with `--runtime " + runtime + "`"
+		path, err := exec.LookPath(runtime)
+		if err != nil {
+			c.missing = runtime + " is not installed"
+		}
+		runtime = path
+	}
 	if os.Geteuid() != 0 {
 		c.missing = "its rootless mode takes subordinate ids and a session"
 	}
@@ -203,7 +258,7 @@ func podman(dir string) *contender {
 			return nil, err
 		}
 		argv := []string{
-			"podman", "--cgroup-manager=cgroupfs", "--runtime", "runc", "run", "--rm", "--network", "none", "--log-driver", "none",
+			"podman", "--cgroup-manager=cgroupfs", "--runtime", runtime, "run", "--rm", "--network", "none", "--log-driver", "none",
 			"--volume", "/usr:/usr:ro", "--volume", "/etc:/etc:ro", "--volume", exe + ":" + exe + ":ro",
 		}
 		limits := map[string]string{"nofile": "1024", "nproc": "1024"} // its own are above what root may have on some hosts

@@ -38,7 +38,9 @@ func print(files []string) error {
 			}
 		}
 	}
-	head := " | " + strings.Join(names, " | ") + " |\n|" + strings.Repeat("---|", len(names)+1)
+	containers := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !isContainer(n) })
+	names = slices.DeleteFunc(names, onlyContainer)
+	head := headOf(names)
 	group := ""
 	for _, a := range attack.Corpus() {
 		if a.Group != group {
@@ -59,7 +61,41 @@ func print(files []string) error {
 		}
 		fmt.Println()
 	}
+	printContainers(all, containers)
 	return nil
+}
+
+func headOf(names []string) string {
+	return " | " + strings.Join(names, " | ") + " |\n|" + strings.Repeat("---|", len(names)+1)
+}
+
+// onlyContainer reports whether a sandbox is in the table of containers alone.
+func onlyContainer(name string) bool {
+	return strings.Contains(name, "cloche-oci") || strings.HasSuffix(name, " as Docker")
+}
+
+func isContainer(name string) bool {
+	return onlyContainer(name) || name == "crun" || name == "runc" || name == "podman"
+}
+
+// printContainers is the corpus in containers: a row for each attack that was not
+// stopped in all of them.
+func printContainers(all []Findings, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	fmt.Printf("\n## In containers\n\n| attack%s\n", headOf(names))
+	for _, a := range attack.Corpus() {
+		row, differs := "", false
+		for _, n := range names {
+			c := cell(all, n, func(f *Findings) map[string]string { return f.Cells[a.Name] })
+			differs = differs || c != "stopped" && c != "refused" && c != untried && c != noLimit
+			row += " " + c + " |"
+		}
+		if differs {
+			fmt.Printf("| `%s` |%s\n", a.Name, row)
+		}
+	}
 }
 
 // layers are those that stop an attack, each by itself.

@@ -93,9 +93,14 @@ func sandboxes(dir string) []*contender {
 		bubblewrap("bwrap as Flatpak", true, "--unshare-pid --unshare-ipc --unshare-net --unshare-cgroup-try --die-with-parent --ro-bind /usr /usr --ro-bind /etc /etc "+
 			"--symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp --clearenv"),
 		{Sandbox: Sandbox{"firejail", words("firejail", "--version"), "`firejail --quiet`, its default profile"}, box: firejail},
-		ociRuntime("crun", dir, user != 0),
-		ociRuntime("runc", dir, user != 0),
-		podman(dir),
+		ociRuntime("crun", dir, user != 0, false),
+		ociRuntime("runc", dir, user != 0, false),
+		ociRuntime("cloche-oci", dir, user != 0, false),
+		ociRuntime("crun", dir, user != 0, true),
+		ociRuntime("runc", dir, user != 0, true),
+		ociRuntime("cloche-oci", dir, user != 0, true),
+		podman(dir, "runc"),
+		podman(dir, "cloche-oci"),
 	}
 	for _, c := range list {
 		if c.missing == "" && c.Name != "none" && c.Name != "cloche" && c.Version == "" {

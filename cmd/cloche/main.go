@@ -1,4 +1,5 @@
-// Command cloche runs commands that nobody trusts.
+// Command cloche runs commands that nobody trusts. Called as cloche-oci, or with oci as
+// its first argument, it is an OCI runtime.
 package main
 
 import (
@@ -7,6 +8,14 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/cli"
 	_ "github.com/cloche-sandbox/cloche/internal/cli/early" // `cloche run`, at once
 	"github.com/cloche-sandbox/cloche/internal/cli/tree"
+	"github.com/cloche-sandbox/cloche/internal/oci"
+	_ "github.com/cloche-sandbox/cloche/internal/oci/early" // and the verbs that engines wait for
+	_ "github.com/cloche-sandbox/cloche/internal/oci/late"  // the cgroup driver and the statistics of systemd's bus
 )
 
-func main() { os.Exit(cli.Main(os.Args, tree.Execute)) }
+func main() {
+	if args, ok := oci.Called(os.Args); ok {
+		os.Exit(oci.Main(args))
+	}
+	os.Exit(cli.Main(os.Args, tree.Execute))
+}

@@ -2,10 +2,7 @@ package cgroup
 
 import (
 	"errors"
-	"fmt"
 	"path"
-	"strings"
-	"time"
 )
 
 // Freeze stops every process of the group, and returns when they stand still.
@@ -27,31 +24,6 @@ func (g *Group) freeze(on bool) error {
 	if d == nil {
 		return errNoFreezer
 	}
-	file, value, state, want := "freezer.state", "THAWED", "freezer.state", "THAWED\n"
-	if on {
-		value, want = "FROZEN", "FROZEN\n"
-	}
-	if d.h.Version == 2 {
-		file, value, state, want = "cgroup.freeze", "0", "cgroup.events", "frozen 0\n"
-		if on {
-			value, want = "1", "frozen 1\n"
-		}
-	}
-	if err := writeBelow(d.fd, file, value); err != nil {
-		return fileError("write", path.Join(d.dir, g.Name, file), err)
-	}
-	deadline := time.Now().Add(patience)
-	for wait := firstWait; ; wait = min(2*wait, longWait) {
-		s, err := readBelow(d.fd, state)
-		if err != nil {
-			return fileError("read", path.Join(d.dir, g.Name, state), err)
-		}
-		if strings.Contains(s, want) {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: not %q within %v", path.Join(d.dir, g.Name, state), strings.TrimSpace(want), patience)
-		}
-		time.Sleep(wait)
-	}
+	dir := Dir{Path: path.Join(d.dir, g.Name), V2: d.h.Version == 2, fd: d.fd}
+	return dir.Freeze(on)
 }

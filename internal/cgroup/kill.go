@@ -34,7 +34,7 @@ func (g *Group) Kill() error {
 	// SIGKILL ends a task that cgroup2 froze; one of v1 has to be thawed for it.
 	if g.Freeze() == nil {
 		defer func() { _ = g.Thaw() }()
-		if _, err := killTree(d.fd); err != nil {
+		if _, err := signalTree(d.fd, unix.SIGKILL); err != nil {
 			return fileError("kill", path.Join(d.dir, g.Name), err)
 		}
 		if err := g.Thaw(); err != nil {
@@ -43,7 +43,7 @@ func (g *Group) Kill() error {
 	}
 	deadline := time.Now().Add(patience)
 	for wait := firstWait; ; wait = min(2*wait, longWait) {
-		n, err := killTree(d.fd)
+		n, err := signalTree(d.fd, unix.SIGKILL)
 		if err != nil {
 			return fileError("kill", path.Join(d.dir, g.Name), err)
 		}
@@ -57,14 +57,14 @@ func (g *Group) Kill() error {
 	}
 }
 
-// killTree signals every process of a group and below, and returns how many
+// signalTree signals every process of a group and below, and returns how many
 // of them live.
-func killTree(fd int) (int, error) {
+func signalTree(fd int, sig unix.Signal) (int, error) {
 	names, err := subdirs(fd)
 	if err != nil {
 		return 0, err
 	}
-	n, err := killOne(fd)
+	n, err := signalOne(fd, sig)
 	for _, name := range names {
 		child, cerr := openBelow(fd, name, unix.O_RDONLY|unix.O_DIRECTORY)
 		if cerr == unix.ENOENT {
@@ -73,7 +73,7 @@ func killTree(fd int) (int, error) {
 		if cerr != nil {
 			return n, errors.Join(err, cerr)
 		}
-		m, cerr := killTree(child)
+		m, cerr := signalTree(child, sig)
 		unix.Close(child)
 		n += m
 		err = errors.Join(err, cerr)
@@ -81,10 +81,10 @@ func killTree(fd int) (int, error) {
 	return n, err
 }
 
-// killOne signals the processes of one group. A pid that was read can belong to
+// signalOne signals the processes of one group. A pid that was read can belong to
 // somebody else by the time it is used, so it is held by a pidfd, the list is
 // read again, and only what is still on it is signalled.
-func killOne(fd int) (int, error) {
+func signalOne(fd int, sig unix.Signal) (int, error) {
 	list, err := readBelow(fd, "cgroup.procs")
 	if err != nil || list == "" {
 		return 0, err
@@ -118,7 +118,7 @@ func killOne(fd int) (int, error) {
 		if !hasLine(again, strconv.Itoa(p.pid)) {
 			continue
 		}
-		if e := unix.PidfdSendSignal(p.fd, unix.SIGKILL, nil, 0); e != nil && e != unix.ESRCH {
+		if e := unix.PidfdSendSignal(p.fd, sig, nil, 0); e != nil && e != unix.ESRCH {
 			err = e
 		}
 	}

@@ -99,6 +99,13 @@ const (
 	SysGetegid
 	SysRtSigaction
 	SysMemfdCreate
+	SysFchownat
+	SysChroot
+	SysSetdomainname
+	SysIoprioSet
+	SysSchedSetattr
+	SysSchedSetaffinity
+	SysSetMempolicy
 
 	// The pseudo-operations. A test that fails counts as an error (EPERM), so
 	// the jumps of an Op serve them too.
@@ -256,6 +263,13 @@ var calls = [numCalls]struct {
 	SysGetegid:               {"getegid", 108, 177},
 	SysRtSigaction:           {"rt_sigaction", 13, 134},
 	SysMemfdCreate:           {"memfd_create", 319, 279},
+	SysFchownat:              {"fchownat", 260, 54},
+	SysChroot:                {"chroot", 161, 51},
+	SysSetdomainname:         {"setdomainname", 171, 162},
+	SysIoprioSet:             {"ioprio_set", 251, 30},
+	SysSchedSetattr:          {"sched_setattr", 314, 274},
+	SysSchedSetaffinity:      {"sched_setaffinity", 203, 122},
+	SysSetMempolicy:          {"set_mempolicy", 238, 237},
 	Branch:                   {name: "branch"},
 	Alu:                      {name: "alu"},
 	Load:                     {name: "load"},

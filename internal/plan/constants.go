@@ -27,6 +27,7 @@ const (
 	cMoveTEmpty
 	cMsRec
 	cMsPrivate
+	cMsSlave
 	cMsRemount
 	cMsBind
 	cMsRdonly
@@ -82,6 +83,7 @@ var constants = [...]struct {
 	cMoveTEmpty:      {"MOVE_MOUNT_T_EMPTY_PATH", unix.MOVE_MOUNT_T_EMPTY_PATH},
 	cMsRec:           {"MS_REC", unix.MS_REC},
 	cMsPrivate:       {"MS_PRIVATE", unix.MS_PRIVATE},
+	cMsSlave:         {"MS_SLAVE", unix.MS_SLAVE},
 	cMsRemount:       {"MS_REMOUNT", unix.MS_REMOUNT},
 	cMsBind:          {"MS_BIND", unix.MS_BIND},
 	cMsRdonly:        {"MS_RDONLY", unix.MS_RDONLY},

@@ -25,6 +25,7 @@ type Notify struct {
 const (
 	SentTerminal = 1 // the master of the command's terminal
 	SentListener = 2 // the listener of its filter
+	SentCopyUp   = 3 // what RecordCopyUp speaks of: first the directory, then the file system
 )
 
 // listenerWait is how long pid 1 sleeps between two looks for the listener.

@@ -121,6 +121,10 @@ const (
 	KindSeccomp
 	KindExec
 	KindWait
+	KindJoin
+	KindContainerMount
+	KindContainerDevice
+	KindContainerProcess
 )
 
 // Error is a policy that can't be planned on this host. It names the setting,

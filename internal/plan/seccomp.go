@@ -20,7 +20,10 @@ func filterFlags(flags uint) Arg {
 
 // loadFilter gives the calling process a seccomp(2) filter. It comes after
 // no_new_privs, which is what allows it without privilege.
-func (b *builder) loadFilter(prog []unix.SockFilter, flags Arg) {
+func (b *builder) loadFilter(prog []unix.SockFilter, flags Arg) { b.loadFilterTo(prog, flags, Void) }
+
+// loadFilterTo keeps the result, which is a listener where flags ask for one.
+func (b *builder) loadFilterTo(prog []unix.SockFilter, flags Arg, to Var) {
 	code := &Data{Bytes: make([]byte, 8*len(prog)), Align: 8, Text: "[" + strconv.Itoa(len(prog)) + " instructions]"}
 	for i, in := range prog {
 		at := code.Bytes[8*i:]
@@ -30,5 +33,5 @@ func (b *builder) loadFilter(prog []unix.SockFilter, flags Arg) {
 	}
 	fprog := &Data{Bytes: make([]byte, 16), Align: 8, Relocs: []Reloc{{Off: 8, To: code}}, Text: "{len=" + strconv.Itoa(len(prog)) + ", filter=…}"}
 	binary.LittleEndian.PutUint16(fprog.Bytes, uint16(len(prog)))
-	b.op(SysSeccomp, named("SECCOMP_SET_MODE_FILTER", unix.SECCOMP_SET_MODE_FILTER), flags, Ref(fprog))
+	b.op(SysSeccomp, named("SECCOMP_SET_MODE_FILTER", unix.SECCOMP_SET_MODE_FILTER), flags, Ref(fprog)).to(to)
 }

@@ -52,13 +52,15 @@ const (
 // base is the user land of all: what the tests run inside.
 var base = []string{
 	"base-files", "base-passwd", "bash", "dash", "coreutils", "grep", "sed", "gawk", "findutils", "util-linux", "mount", "procps", "python3",
-	"libc-bin", "login", "passwd", "diffutils", "hostname", "debianutils", "libcap2-bin", "file", "bc", "uidmap", "git", "strace", "e2fsprogs",
+	"libc-bin", "login", "passwd", "diffutils", "hostname", "debianutils", "libcap2-bin", "file", "bc", "uidmap", "git", "strace", "e2fsprogs", "busybox-static",
 }
 
 // integration are the tests that ask the kernel: the rest is the same everywhere. What
 // measures time by the millisecond is left out, as emulation is slow.
 var integration = []tests{
 	{dir: "internal/cgroup"},
+	{dir: "internal/oci", run: containerTests},
+	{dir: "internal/oci/cgroups"},
 	{dir: "internal/host"},
 	{dir: "internal/inspect"},
 	{dir: "internal/overlay", run: "Test(Changes|KeptOverRuns|Meanwhile|Attributes|DangerousFiles|RedirectAndMetacopy|Discard)"},
@@ -69,6 +71,10 @@ var integration = []tests{
 	{dir: "attack", run: "TestHalves|TestTracing|TestWorking"},
 }
 
+// containerTests are those of the OCI runtime that make containers. A package comes
+// before those in its folder.
+const containerTests = "^Test(Lifecycle|Update|Stats|OOMEvent|SystemdCgroup)$"
+
 const sandboxTests = "^Test(Namespaces|Shared|FreshProc|OldRootGone|ReadOnly|Write|Hide|Overlay|FileAndSymlink|Credentials|Descriptors|Network|FailedStarts|" +
 	"Link|Notify|Ranges|ProcOptions|Keyring|ForeignCalls|Rlimit|CapDrop|SharePid|DoubleFork|NoInit|Guarded|Hidden|Devices|BehindHostLink|" +
 	"Output|Streams|Pipes|Ends|NotFound|Signal|ContextEndsAll|WallTime|CPUTime|MemoryLimit|PidsLimit|FilterKill|Errors|Python|Git)"
@@ -76,6 +82,8 @@ const sandboxTests = "^Test(Namespaces|Shared|FreshProc|OldRootGone|ReadOnly|Wri
 // quickly are those of them that find most in a minute.
 var quickly = []tests{
 	{dir: "internal/cgroup"},
+	{dir: "internal/oci", run: containerTests},
+	{dir: "internal/oci/cgroups"},
 	{dir: "internal/host"},
 	{dir: "internal/cli", run: "TestScripts/(root|user)/^run$"},
 	{dir: "sandbox", run: "^Test(Namespaces|FreshProc|ReadOnly|Overlay|Credentials|Descriptors|NoInit|Ends|WallTime|CPUTime|MemoryLimit|PidsLimit)"},
@@ -141,6 +149,10 @@ var guests = []*guest{
 			{dir: "internal/cli", run: "TestSystemdSession", user: true},
 			{dir: "internal/cgroup"},
 			{dir: "internal/cgroup/systemd"},
+			{dir: "internal/oci", run: containerTests},
+			{dir: "internal/oci/cgroups"},
+			{dir: "internal/oci/late"},
+			{dir: "internal/oci/late", run: "TestUnit$", user: true},
 			{dir: "sandbox", run: "^Test(Namespaces|CPUTime|MemoryLimit|PidsLimit|WallTime|Ends)"},
 			{dir: "internal/cli", run: "TestScripts/(root|user)/^(run|limits|doctor)$"},
 		},
