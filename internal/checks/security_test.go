@@ -47,3 +47,24 @@ func TestSecurityPage(t *testing.T) {
 		t.Errorf("docs/security.md: a row of %s, which is no attack", name)
 	}
 }
+
+// TestContainersInSecurityPage: where both crun and runc stop an attack, so does
+// cloche-oci with the same config.
+func TestContainersInSecurityPage(t *testing.T) {
+	rows := table(section(t, page(t, "security.md"), "## In containers"))
+	if len(rows) < 20 {
+		t.Fatalf("docs/security.md, In containers: %d rows", len(rows))
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	for _, how := range []string{"", " as Docker"} {
+		for _, row := range rows[1:] {
+			out := func(name string) bool { return strings.Contains(row[column[name+how]], "out") }
+			if out("cloche-oci") && !out("crun") && !out("runc") {
+				t.Errorf("docs/security.md: %s got out of cloche-oci%s, and not out of crun and runc", row[0], how)
+			}
+		}
+	}
+}

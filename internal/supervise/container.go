@@ -36,7 +36,7 @@ func StartContainer(p *plan.Plan, statusFD, controlFD int, files []uintptr, args
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(memfd)
+	defer memfd.release()
 	c := &ContainerImage{plan: p, index: image.Ops}
 	status, w, err := os.Pipe()
 	if err != nil {
@@ -52,7 +52,7 @@ func StartContainer(p *plan.Plan, statusFD, controlFD int, files []uintptr, args
 	c.control = os.NewFile(uintptr(pair[0]), "control")
 	defer unix.Close(pair[1])
 	files[statusFD], files[controlFD] = w.Fd(), uintptr(pair[1])
-	files = append(files, uintptr(memfd))
+	files = append(files, uintptr(memfd.fd))
 	c.launcher, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(len(files)-1), args, &syscall.ProcAttr{Env: env, Files: files})
 	if err != nil {
 		c.Close()
