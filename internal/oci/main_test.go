@@ -36,9 +36,7 @@ type runtimeOf struct {
 // newRuntime skips a test that this user can't do.
 func newRuntime(t *testing.T) *runtimeOf {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	needs.Root(t, "its containers have limits, and ids of the host's")
 	needs.Programs(t, "busybox")
 	dir := t.TempDir()
 	r := &runtimeOf{t: t, root: filepath.Join(dir, "root"), log: filepath.Join(dir, "log.json")}

@@ -30,9 +30,7 @@ func ptr[T any](v T) *T { return &v }
 // top is a group of this test run's own, below which all others are.
 func top(t *testing.T) string {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("making a container's cgroup needs root")
-	}
+	needs.Root(t, "making a container's cgroup needs root")
 	l, err := cgroup.Detect()
 	if err != nil || len(l.Hierarchies) == 0 {
 		needs.Skip(t, fmt.Sprintf("cgroups: %v", err))
@@ -227,7 +225,7 @@ func TestDevices(t *testing.T) {
 	node := func(name string, minor uint32) string {
 		file := path.Join(dir, name)
 		if err := unix.Mknod(file, unix.S_IFCHR|0o666, int(unix.Mkdev(1, minor))); err != nil {
-			t.Skip("mknod: ", err)
+			needs.Elsewhere(t, "this machine has no device nodes to be made: "+err.Error())
 		}
 		return file
 	}
@@ -317,9 +315,7 @@ func TestPaths(t *testing.T) {
 
 // BenchmarkPrepare is what a start of a container pays for its cgroup.
 func BenchmarkPrepare(b *testing.B) {
-	if os.Geteuid() != 0 {
-		b.Skip("needs root")
-	}
+	needs.Root(b, "making a container's cgroup needs root")
 	c := Config{ID: "bench", Path: "/cloche-oci-bench-" + strconv.Itoa(os.Getpid()), Resources: &specs.LinuxResources{
 		Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}, Pids: &specs.LinuxPids{Limit: ptr(int64(20))},
 	}}

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/internal/oci/cgroups"
 )
 
@@ -22,7 +23,7 @@ func ptr[T any](v T) *T { return &v }
 // a login session, limits and changes it, and comes back to it by its state.
 func TestUnit(t *testing.T) {
 	if !systemd.IsRunningSystemd() {
-		t.Skip("this machine has no systemd")
+		needs.Elsewhere(t, "this machine has no systemd")
 	}
 	name := "test-" + strconv.Itoa(os.Getpid())
 	c := cgroups.Config{
