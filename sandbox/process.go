@@ -60,7 +60,7 @@ func (e *ExitError) Error() string {
 // Run starts the command and waits for it. The error is nil for exit code 0, an
 // *ExitError for any other end, and something else when it never ran.
 func (c *Cmd) Run() error {
-	c.straight = true
+	c.straight = c.joining == nil
 	runtime.LockOSThread() // what a sandbox's death signal depends on
 	defer runtime.UnlockOSThread()
 	if err := c.Start(); err != nil {
@@ -177,7 +177,11 @@ func (c *Cmd) Start() (err error) {
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	if c.proc, err = supervise.Start(ctx, spec); err != nil {
+	start := supervise.Start
+	if c.joining != nil {
+		start = c.joining.start
+	}
+	if c.proc, err = start(ctx, spec); err != nil {
 		return err
 	}
 	if c.terminal != nil {
@@ -207,6 +211,9 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 	}
 	if c.Policy == nil {
 		return nil, errors.New("sandbox: no policy: take policy.Builtin(\"default\") or write one")
+	}
+	if c.joining != nil {
+		return c.joinSpec()
 	}
 	env := c.Env
 	if env == nil {

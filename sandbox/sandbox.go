@@ -38,6 +38,7 @@ type Cmd struct {
 	Audit bool
 
 	// Env is the environment that the policy's rules are applied to; nil: os.Environ().
+	// Of a command made by Join it is the whole environment; nil: what the policy sets.
 	Env []string
 	// Dir is what relative paths of the policy mean; empty: the current directory.
 	Dir string
@@ -48,7 +49,8 @@ type Cmd struct {
 	// an init function. Then that thread starts the sandbox, else one kept for it.
 	Parked bool
 
-	ctx context.Context
+	ctx     context.Context
+	joining *Target // nil: a sandbox is made
 	process
 }
 

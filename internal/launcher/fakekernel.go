@@ -188,7 +188,7 @@ func stringArgs(c plan.Call) uint {
 		return 1<<0 | 1<<1 | 1<<2
 	case plan.SysPivotRoot:
 		return 1<<0 | 1<<1
-	case plan.SysChdir, plan.SysUmount2, plan.SysFsopen, plan.SysExecve, plan.SysSethostname:
+	case plan.SysChdir, plan.SysChroot, plan.SysUmount2, plan.SysFsopen, plan.SysExecve, plan.SysSethostname:
 		return 1 << 0
 	case plan.SysFsconfig:
 		return 1 << 2

@@ -51,6 +51,8 @@ type builder struct {
 
 	remounts remounting // for kernels without mount_setattr
 
+	join *Join // nil: the command gets a sandbox of its own
+
 	netns, netMaker Var // the network namespace's descriptor, and who makes it
 
 	uid, gid Var   // standalone: the caller's

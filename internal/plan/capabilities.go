@@ -50,6 +50,9 @@ func (b *builder) capabilityOrigin() string {
 // command that runs as somebody else.
 func (b *builder) initCapabilities() uint64 {
 	u := b.policy.User
+	if b.join != nil && u.Mode == policy.UserSingle {
+		return 1 << unix.CAP_KILL
+	}
 	if (u.Mode == policy.UserSingle && !b.policy.Unshare.User) || u.Mode == policy.UserRanges {
 		return 1 << unix.CAP_KILL
 	}
@@ -128,6 +131,17 @@ func capText(set uint64) string {
 		}
 	}
 	return strings.Join(s, "|")
+}
+
+// CapabilityNames are the names of a set's capabilities, as a policy has them.
+func CapabilityNames(set uint64) []string {
+	var names []string
+	for c := range capNames {
+		if set&(1<<c) != 0 {
+			names = append(names, capNames[c])
+		}
+	}
+	return names
 }
 
 func capArg(c uint64) Arg { return named(capNames[c], c) }

@@ -50,7 +50,13 @@ func (b *builder) command() {
 	b.changeIDs()
 	b.chdir()
 	b.dropCapabilities()
+	b.confineCommand()
+	b.exec()
+}
 
+// confineCommand is what comes last but for the exec, when the command is who and
+// where it is to be.
+func (b *builder) confineCommand() {
 	b.begin(Step{Process: Command, Name: "no new privileges"})
 	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
 	if b.policy.Keyring {
@@ -75,7 +81,6 @@ func (b *builder) command() {
 		b.begin(Step{Process: Command, Name: "seccomp " + b.policy.SeccompName(), Kind: KindSeccomp, Origin: b.policy.Origins["seccomp.profile"]})
 		b.loadFilter(b.in.Filter, filterFlags(b.in.FilterFlags))
 	}
-	b.exec()
 }
 
 // closeOnExec lets all but what was asked for end with exec. Before Linux 5.11

@@ -51,6 +51,9 @@ const (
 	cNewPID
 	cNewIPC
 	cNewUTS
+	cNewNet
+	cNewCgroup
+	cNewTime
 	cCloneVM
 	cCloneVfork
 	cCloneFiles
@@ -107,6 +110,9 @@ var constants = [...]struct {
 	cNewPID:          {"CLONE_NEWPID", unix.CLONE_NEWPID},
 	cNewIPC:          {"CLONE_NEWIPC", unix.CLONE_NEWIPC},
 	cNewUTS:          {"CLONE_NEWUTS", unix.CLONE_NEWUTS},
+	cNewNet:          {"CLONE_NEWNET", unix.CLONE_NEWNET},
+	cNewCgroup:       {"CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP},
+	cNewTime:         {"CLONE_NEWTIME", unix.CLONE_NEWTIME},
 	cCloneVM:         {"CLONE_VM", unix.CLONE_VM},
 	cCloneVfork:      {"CLONE_VFORK", unix.CLONE_VFORK},
 	cCloneFiles:      {"CLONE_FILES", unix.CLONE_FILES},

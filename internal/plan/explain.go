@@ -121,6 +121,17 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		case unix.EBUSY:
 			return "the cgroup that the sandbox should be born in has a domain-threaded or invalid type", "name another with limits.parent"
 		}
+	case KindJoin:
+		switch {
+		case call == SysChroot || call == SysFchdir:
+			return "its root directory can't be entered by this user", "run as the one who started it"
+		case e == unix.EPERM || e == unix.EACCES:
+			return "this user may not enter it: it is another user's, or none of its processes may be looked at (not dumpable)", "run as the one who started it, or as root"
+		case e == unix.ESRCH:
+			return "it ended just now", "`cloche ps` tells what runs"
+		case e == unix.EINVAL:
+			return "this kernel's setns takes no pidfd (Linux 5.8), or lacks one of these namespaces", doctor
+		}
 	case KindCgroup:
 		switch e {
 		case unix.ENOENT, unix.ENOTDIR, unix.ELOOP, unix.EROFS, unix.EEXIST, unix.ENODEV, unix.EINVAL:

@@ -155,6 +155,11 @@ func golden(t *testing.T, name string, in Input) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	compareGolden(t, name, pl)
+}
+
+func compareGolden(t *testing.T, name string, pl *Plan) {
+	t.Helper()
 	var got strings.Builder
 	if err := pl.WriteText(&got); err != nil {
 		t.Fatal(err)
@@ -192,4 +197,40 @@ func preludeInput(t *testing.T) Input {
 		Entry: 0x401000, Hierarchy: Hierarchy{Version: 1, Mount: "/sys/fs/cgroup/pids", Controllers: "pids", Namespace: 4026531835},
 	}}}
 	return in
+}
+
+// TestGoldenJoin is the plan of a command that enters a sandbox of the default profile
+// on cgroup v1, and of one with a terminal on cgroup2 whose ids are others.
+func TestGoldenJoin(t *testing.T) {
+	p := builtin(t, "default")
+	first, err := Compile(input(t, p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := joinInput(p, first)
+	goldenJoin(t, "default-join", j)
+
+	p.User = policy.User{Mode: policy.UserSingle, UID: 7, GID: 8}
+	p.Capabilities = []string{"CAP_CHOWN"}
+	j.EntryFDs, j.CgroupFD, j.ControlFD, j.Terminal = nil, 8, 4, [3]bool{true, true, true}
+	j.Namespaces &^= unix.CLONE_NEWUSER
+	j.Outlive = true
+	goldenJoin(t, "default-join-terminal", j)
+}
+
+func joinInput(p *policy.Policy, first *Plan) *Join {
+	return &Join{
+		Policy: p, Facts: testFacts(p), Filter: testFilter, InitFilter: testFilter, Landlock: first.Landlock,
+		Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP,
+		StatusFD:   3, ControlFD: -1, PidFD: 5, RootFD: 6, EntryFDs: []int{7}, CgroupFD: -1,
+	}
+}
+
+func goldenJoin(t *testing.T, name string, j *Join) {
+	t.Helper()
+	pl, err := CompileJoin(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareGolden(t, name, pl)
 }

@@ -110,10 +110,12 @@ func (b *builder) wait() {
 	b.op(SysRead, Slot(b.sigfd), Ref(info), Num(128)).orElse(loop)
 	b.op(Load, Ref(info), Num(4)).to(n) // ssi_signo
 	b.ifEqual(Slot(n), ^uint64(0), named("SIGCHLD", uint64(unix.SIGCHLD)), reap)
-	// A sender outside has no pid in here. Signals from inside end here: what
-	// runs in the sandbox may not speak in the supervisor's name.
-	b.op(Load, RefAt(info, 12), Num(4)).to(sender) // ssi_pid
-	b.unlessEqual(Slot(sender), ^uint64(0), Slot(b.outside), loop)
+	if b.join == nil || !b.join.entersPID() { // a watcher outside can't be seen from inside
+		// A sender outside has no pid in here. Signals from inside end here: what
+		// runs in the sandbox may not speak in the supervisor's name.
+		b.op(Load, RefAt(info, 12), Num(4)).to(sender) // ssi_pid
+		b.unlessEqual(Slot(sender), ^uint64(0), Slot(b.outside), loop)
+	}
 	if b.in.HasTerminal() {
 		// What Ctrl-Z stopped is a group, and so is what goes on.
 		resume := b.label()
@@ -148,5 +150,10 @@ func (b *builder) wait() {
 	b.mark(exited)
 	b.op(SysExitGroup, Slot(sender))
 	b.mark(gone)
+	if b.join != nil {
+		// No pid namespace ends with the watcher.
+		b.op(SysKill, Slot(b.child), named("SIGKILL", uint64(unix.SIGKILL))).ignoring()
+		b.op(SysWait4, Slot(b.child), Ref(status), Num(0), null).ignoring()
+	}
 	b.op(SysExitGroup, Num(125))
 }

@@ -54,9 +54,10 @@ func (b *builder) landlock() {
 	attr := landlockAttr(b.policy, abi)
 	rules := b.tmp("ruleset")
 	b.op(SysLandlockCreateRuleset, Ref(attr), Num(uint64(attr.Len())), Num(0)).to(rules)
-	for _, r := range b.landlockRules() {
-		if access := r.access & handled; access != 0 {
-			b.landlockRule(rules, r.path, access)
+	b.p.Landlock = b.landlockRules()
+	for _, r := range b.p.Landlock {
+		if access := r.Access & handled; access != 0 {
+			b.landlockRule(rules, r.Path, access)
 		}
 	}
 	b.op(SysLandlockRestrictSelf, Slot(rules), Num(0))
@@ -88,25 +89,29 @@ const LandlockFileRights = landlockFile
 // landlock_ruleset_attr, for a program that confines itself.
 func LandlockRuleset(p *policy.Policy, abi int) []byte { return landlockAttr(p, abi).Bytes }
 
-type landlockPath struct {
-	path   string
-	access uint64
+// LandlockPath is what may be done below a path inside, by landlock(7)'s rights.
+type LandlockPath struct {
+	Path   string `json:"path"`
+	Access uint64 `json:"access"`
 }
 
 // landlockRules are the rules of the mounts. One whose rights its surroundings
 // have already is left out, as rights add up along a path.
-func (b *builder) landlockRules() []landlockPath {
-	if !b.policy.Unshare.Mount {
-		return []landlockPath{{"/", ^uint64(0)}}
+func (b *builder) landlockRules() []LandlockPath {
+	if b.join != nil {
+		return b.join.Landlock
 	}
-	var rules []landlockPath
+	if !b.policy.Unshare.Mount {
+		return []LandlockPath{{"/", ^uint64(0)}}
+	}
+	var rules []LandlockPath
 	add := func(path string, access uint64) {
 		for _, r := range rules {
-			if (r.path == "/" || r.path == path || within(path, r.path)) && access&^r.access == 0 {
+			if (r.Path == "/" || r.Path == path || within(path, r.Path)) && access&^r.Access == 0 {
 				return
 			}
 		}
-		rules = append(rules, landlockPath{path, access})
+		rules = append(rules, LandlockPath{path, access})
 	}
 	// A root of our own shows nothing but what is mounted in it; the directory
 	// itself can be listed.
@@ -148,11 +153,26 @@ func (b *builder) landlockRule(rules Var, path string, access uint64) {
 	fd := b.tmp("beneath")
 	beneath := b.words(showBeneath, access, 0)
 	beneath.Section = SetupRW
-	b.op(SysOpenat, atFDCWD, b.path(path), Flags(cPath, cCloexec)).to(fd)
+	next := Next
+	if b.join != nil {
+		// The command may have put something else there meanwhile: what is no directory or
+		// file of this very name gets no rights by it.
+		next = b.label()
+		b.op(SysOpenat2, atFDCWD, b.path(path), Ref(howBeneath), Num(24)).to(fd).orElse(next)
+	} else {
+		b.op(SysOpenat, atFDCWD, b.path(path), Flags(cPath, cCloexec)).to(fd)
+	}
 	b.op(Store, RefAt(beneath, 8), Slot(fd), Num(4))
 	b.op(SysLandlockAddRule, Slot(rules), named("LANDLOCK_RULE_PATH_BENEATH", unix.LANDLOCK_RULE_PATH_BENEATH), Ref(beneath), Num(0))
 	b.op(SysClose, Slot(fd))
+	if next != Next {
+		b.mark(next)
+	}
 }
+
+// howBeneath is the open_how of a path that a rule is about, for a command that joins.
+var howBeneath = words("{flags=O_PATH|O_CLOEXEC, resolve=RESOLVE_NO_SYMLINKS|RESOLVE_NO_MAGICLINKS}",
+	unix.O_PATH|unix.O_CLOEXEC, 0, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_MAGICLINKS)
 
 // showBeneath is a struct landlock_path_beneath_attr.
 func showBeneath(d *Data) string {

@@ -49,6 +49,9 @@ type Plan struct {
 	OnFatal  Label
 	VarNames []string // by Var
 
+	// Landlock is what the command's ruleset allows; what joins it gets the same.
+	Landlock []LandlockPath
+
 	// Notes says in words what a policy's "where available" left out.
 	Notes []string
 
@@ -78,6 +81,7 @@ const (
 	Init     Process = "init"     // pid 1 inside: sets everything up, then waits
 	Network  Process = "network"  // makes the network namespace beside init, and is gone
 	Command  Process = "command"  // becomes the command by its last operation
+	Watcher  Process = "watcher"  // of a command that joins: its parent, outside of the pid namespace
 )
 
 // Step is a group of operations with one purpose.

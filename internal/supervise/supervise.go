@@ -82,6 +82,7 @@ type Process struct {
 	limit  string
 
 	launcher int
+	joined   bool // a command in a sandbox of another's, whose watcher stands for pid 1
 	quiet    bool // nothing is read until it has ended, see quiet.go
 	mapless  bool // pid 1 waits for its id maps
 	ready    bool
@@ -316,6 +317,10 @@ func (p *Process) kill(why Reason, limit string) {
 	}
 	if p.ended == "" {
 		p.ended, p.limit = why, limit
+	}
+	if p.joined {
+		p.status.Close() // the watcher ends the command
+		return
 	}
 	if p.init > 0 {
 		_ = syscall.Kill(p.init, syscall.SIGKILL)
