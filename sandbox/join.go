@@ -159,9 +159,18 @@ var resources = [...]struct {
 	name string
 	n    int
 }{
-	{"as", unix.RLIMIT_AS}, {"core", unix.RLIMIT_CORE}, {"cpu", unix.RLIMIT_CPU}, {"data", unix.RLIMIT_DATA},
-	{"fsize", unix.RLIMIT_FSIZE}, {"locks", unix.RLIMIT_LOCKS}, {"memlock", unix.RLIMIT_MEMLOCK}, {"msgqueue", unix.RLIMIT_MSGQUEUE},
-	{"nofile", unix.RLIMIT_NOFILE}, {"nproc", unix.RLIMIT_NPROC}, {"rss", unix.RLIMIT_RSS}, {"sigpending", unix.RLIMIT_SIGPENDING},
+	{"as", unix.RLIMIT_AS},
+	{"core", unix.RLIMIT_CORE},
+	{"cpu", unix.RLIMIT_CPU},
+	{"data", unix.RLIMIT_DATA},
+	{"fsize", unix.RLIMIT_FSIZE},
+	{"locks", unix.RLIMIT_LOCKS},
+	{"memlock", unix.RLIMIT_MEMLOCK},
+	{"msgqueue", unix.RLIMIT_MSGQUEUE},
+	{"nofile", unix.RLIMIT_NOFILE},
+	{"nproc", unix.RLIMIT_NPROC},
+	{"rss", unix.RLIMIT_RSS},
+	{"sigpending", unix.RLIMIT_SIGPENDING},
 	{"stack", unix.RLIMIT_STACK},
 }
 
