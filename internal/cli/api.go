@@ -162,6 +162,9 @@ func Nearest(s string, names []string) string { return nearest(s, names) }
 // Clip cuts s short where it is long, for a message of one line.
 func Clip(s string) string { return clip(s) }
 
+// Plain is s with its control characters as \xNN.
+func Plain(s string) string { return string(appendPlain(nil, s)) }
+
 // WriteJSON prints v as all verbs print JSON.
 func WriteJSON(out io.Writer, v any) error { return writeJSON(out, v) }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/cli"
 	"github.com/cloche-sandbox/cloche/internal/cli/tree"
 	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/named"
 )
 
 // The test binary is also the program itself (when it is called cloche), and a
@@ -67,7 +68,7 @@ func asRootAndUser(t *testing.T, run func(t *testing.T)) {
 		cmd := exec.Command(exe, "-test.run="+pattern, "-test.v="+fmt.Sprint(testing.Verbose()))
 		cmd.Dir = home
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: testUser, Gid: testUser}}
-		cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "USER=somebody", "CLOCHE_REQUIRE=" + os.Getenv("CLOCHE_REQUIRE")}
+		cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "USER=somebody", named.DirVariable + "=" + home + "/.sandboxes", "CLOCHE_REQUIRE=" + os.Getenv("CLOCHE_REQUIRE")}
 		out, err := cmd.CombinedOutput()
 		t.Logf("%s", out)
 		if err != nil {

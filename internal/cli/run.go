@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/named"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
@@ -21,6 +22,7 @@ type attempt struct {
 	argv   []string // the program's arguments
 	skip   int      // of which the command's begin here
 	result *resultFile
+	record *named.Sandbox // nil: it has no name
 
 	refused error // of the first start
 }
@@ -66,6 +68,11 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 			return fail(err), nil
 		}
 	}
+	if inv.name != "" {
+		if err := a.register(); err != nil {
+			return fail(err), nil
+		}
+	}
 	status, a.refused = a.start()
 	switch {
 	case a.refused == nil:
@@ -101,7 +108,7 @@ func (a *attempt) command() *sandbox.Cmd {
 // start runs the command to its end; the error is of one that never ran.
 func (a *attempt) start() (int, error) {
 	cmd := a.command()
-	if a.result == nil {
+	if a.result == nil && a.record == nil {
 		// With nothing to watch or to report there is no reason to stay.
 		if ok, err := cmd.Exec(a.argv, a.skip); ok {
 			return 0, err
@@ -114,6 +121,7 @@ func (a *attempt) start() (int, error) {
 func (a *attempt) failed(err error) int {
 	code, message := startFailure(a.policy, a.inv, err)
 	complain(message)
+	a.noteEnd(nil, code)
 	return a.result.write(failedResult(code), message, code)
 }
 
@@ -170,6 +178,7 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 	}
 	forward.to(cmd)
 	forgetStart()
+	a.noteStart(cmd)
 	err := cmd.Wait()
 	forward.stop()
 	code, message := ended(a.policy, a.inv, cmd.Result(), err)
@@ -177,6 +186,7 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 		complain(message)
 	}
 	r := cmd.Result()
+	a.noteEnd(r, code)
 	reportDenied(a.inv, a.policy, r)
 	if r == nil || r.Reason == sandbox.Setup || r.Reason == sandbox.Signaled && code == exitCannotExec {
 		return a.result.write(failedResult(code), message, code), nil
@@ -195,23 +205,6 @@ func ownTerminal(p *policy.Policy, stdin *os.File) bool {
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
-}
-
-// checkName is what a sandbox may be called: a name that is safe in a path, in
-// a cgroup's name and on a command line.
-func checkName(name string) error {
-	ok := name != "" && len(name) <= 64
-	for i := range len(name) {
-		c := name[i]
-		letter := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
-		if !letter && (i == 0 || c != '_' && c != '.' && c != '-') {
-			ok = false
-		}
-	}
-	if !ok {
-		return fmt.Errorf("--name %q: not a name; use up to 64 of a-z, 0-9, _ . -, beginning with a letter or digit", clip(name))
-	}
-	return nil
 }
 
 // redirectStdin makes a file stdin, for Cloche itself: the command inherits it.

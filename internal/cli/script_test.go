@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cloche-sandbox/cloche/internal/named"
 )
 
 // The scripts in testdata/script read like a manual. They run as root where
@@ -23,6 +25,8 @@ func TestScripts(t *testing.T) {
 			Setup: func(e *testscript.Env) error {
 				e.Setenv("UID", strconv.Itoa(os.Geteuid()))
 				e.Setenv("LANG", "C")
+				e.Setenv(named.DirVariable, e.WorkDir+"/.sandboxes")
+				e.Setenv("XDG_STATE_HOME", e.WorkDir+"/.state")
 				return nil
 			},
 			Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

@@ -94,7 +94,7 @@ func cell(n *int64, show func(int64) string) string {
 	return show(*n)
 }
 
-// table lays rows out in columns; all but the first are set to the right.
+// table lays rows out in columns; all but the first, and one of commands, are set to the right.
 func table(rows [][]string) (text []byte) {
 	width := make([]int, len(rows[0]))
 	for _, r := range rows {
@@ -105,7 +105,11 @@ func table(rows [][]string) (text []byte) {
 	for _, r := range rows {
 		line := fmt.Sprintf("%-*s", width[0], r[0])
 		for i, c := range r[1:] {
-			line += fmt.Sprintf("  %*s", width[i+1], c)
+			if rows[0][i+1] == "COMMAND" {
+				line += "  " + c
+			} else {
+				line += fmt.Sprintf("  %*s", width[i+1], c)
+			}
 		}
 		text = append(appendPlain(text, strings.TrimRight(line, " ")), '\n')
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +43,9 @@ func Tree(pid int, start uint64) ([]*Node, error) {
 			return nil, err
 		}
 		members = append(members, found...)
+		// Pid 1 of a sandbox is not dumpable, so that its namespaces are shown to root alone: it is
+		// the one above that has as many pids.
+		members = append(members, hiddenAbove(t.leader)...)
 	}
 	// What lives in a namespace below is found by its parents.
 	in := map[int]bool{}
@@ -50,7 +54,7 @@ func Tree(pid int, start uint64) ([]*Node, error) {
 		members = members[1:]
 		if !in[pid] {
 			in[pid] = true
-			members = append(members, childrenOf(pid)...)
+			members = append(members, Children(pid)...)
 		}
 	}
 	nodes := map[int]*Node{}
@@ -118,8 +122,8 @@ func inPIDNamespace(number uint64) (pids []int, err error) {
 	return pids, nil
 }
 
-// childrenOf are a process's children, proc_pid_task_children(5): those of each thread.
-func childrenOf(pid int) (all []int) {
+// Children are a process's children, proc_pid_task_children(5): those of each thread.
+func Children(pid int) (all []int) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
 	threads, err := os.ReadDir(dir)
 	if err != nil {
@@ -155,4 +159,60 @@ func node(pid int) *Node {
 	n.Threads = t.threads(t.namespaces(), t.labels("attr/"))
 	n.Unread = append(n.Unread, t.unread...)
 	return n
+}
+
+// hiddenAbove are the processes above one that are in the same pid namespace.
+func hiddenAbove(s status) (pids []int) {
+	for {
+		up, err := statusOf(s.parent)
+		if err != nil || len(up.pids) != len(s.pids) {
+			return pids
+		}
+		pids = append(pids, s.parent)
+		s = up
+	}
+}
+
+func statusOf(pid int) (status, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return status{}, err
+	}
+	return parseStatus(string(text)), nil
+}
+
+// FirstChild is the oldest child of a process of one thread; 0: it has none.
+func FirstChild(pid int) int {
+	n := strconv.Itoa(pid)
+	text, err := readSmall("/proc/" + n + "/task/" + n + "/children")
+	if err != nil {
+		return 0
+	}
+	word, _, _ := strings.Cut(text, " ")
+	child, _ := strconv.Atoi(word)
+	return child
+}
+
+// PIDs are the numbers of a process in each pid namespace that it is in, from the caller's
+// inwards; nil when there is no such process.
+func PIDs(pid int) []int {
+	s, err := statusOf(pid)
+	if err != nil {
+		return nil
+	}
+	return s.pids
+}
+
+// SamePIDNamespace reports whether two processes are known to be in one pid namespace that is
+// not the caller's.
+func SamePIDNamespace(a, b int) bool {
+	its := nsOf("/proc/" + strconv.Itoa(a) + "/ns/pid")
+	if its == 0 { // pid 1 of a sandbox shows it to root alone; its child shares it
+		for _, child := range Children(a) {
+			if its = nsOf("/proc/" + strconv.Itoa(child) + "/ns/pid"); its != 0 {
+				break
+			}
+		}
+	}
+	return its != 0 && its != nsOf("/proc/self/ns/pid") && its == nsOf("/proc/"+strconv.Itoa(b)+"/ns/pid")
 }

@@ -4,10 +4,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
 )
@@ -40,7 +37,7 @@ type Usage struct {
 // Meter reads the usage of many sandboxes at once.
 type Meter struct {
 	cgroups *cgroup.Reader
-	members map[uint64][]int // pids by pid namespace, as of the last Look
+	seen    *Snapshot // of the last Look
 }
 
 // NewMeter makes one.
@@ -50,32 +47,9 @@ func NewMeter() (*Meter, error) {
 }
 
 // Look finds out which processes there are; Usage adds up those of its sandbox.
-func (m *Meter) Look() error {
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return err
-	}
-	defer proc.Close()
-	names, err := proc.Readdirnames(-1)
-	if err != nil {
-		return err
-	}
-	m.members = map[uint64][]int{}
-	var buf [64]byte
-	for _, name := range names {
-		if name[0] < '0' || name[0] > '9' {
-			continue
-		}
-		n, err := unix.Readlinkat(int(proc.Fd()), name+"/ns/pid", buf[:])
-		if err != nil {
-			continue // it has ended, or is another user's
-		}
-		if pid, err := strconv.Atoi(name); err == nil {
-			ns := nsNumber(string(buf[:n]))
-			m.members[ns] = append(m.members[ns], pid)
-		}
-	}
-	return nil
+func (m *Meter) Look() (err error) {
+	m.seen, err = Snap()
+	return err
 }
 
 // Usage reads that of the sandbox that process pid lives in: of its cgroups, as far as it has
@@ -96,6 +70,20 @@ func (m *Meter) Usage(pid int, start uint64) (*Usage, error) {
 		u.take(&readings[i])
 	}
 	u.sum(m.processes(t))
+	return u, nil
+}
+
+// Own is what the process's own cgroups count alone: those in which the caller is not.
+func (m *Meter) Own(pid int) (*Usage, error) {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	u := &Usage{When: time.Now()}
+	readings := m.cgroups.Read(string(text), true)
+	for i := range readings {
+		u.take(&readings[i])
+	}
 	return u, nil
 }
 
@@ -141,29 +129,16 @@ func (u *Usage) take(r *cgroup.Reading) {
 
 // processes are those that a sandbox's numbers are the sum of.
 func (m *Meter) processes(t *target) (all, hidden []int) {
-	link, err := t.readlink("ns/pid")
-	if err != nil || link == "pid:["+strconv.FormatUint(nsOf("/proc/self/ns/pid"), 10)+"]" {
-		return []int{t.pid}, nil
+	if m.seen == nil || m.seen.ns[t.pid] == 0 {
+		return []int{t.pid}, nil // in the caller's pid namespace, or new
 	}
-	all = slices.Clone(m.members[nsNumber(link)])
-	if !slices.Contains(all, t.pid) {
-		all = append(all, t.pid)
-	}
-	// Pid 1 is not dumpable, so that its namespaces are shown to root alone: it is the one above
-	// that has as many pids.
-	s, err := t.status("status")
-	for err == nil {
-		var text []byte
-		up := s.parent
-		if text, err = os.ReadFile("/proc/" + strconv.Itoa(up) + "/status"); err != nil {
-			break
-		}
-		depth := len(s.pids)
-		if s = parseStatus(string(text)); len(s.pids) != depth {
-			break
-		}
-		if !slices.Contains(all, up) {
-			hidden = append(hidden, up)
+	all = slices.Clone(m.seen.members[m.seen.ns[t.pid]])
+	// Pid 1 is not dumpable, so that its namespaces are shown to root alone.
+	if s, err := t.status("status"); err == nil {
+		for _, up := range hiddenAbove(s) {
+			if !slices.Contains(all, up) {
+				hidden = append(hidden, up)
+			}
 		}
 	}
 	return all, hidden
@@ -176,23 +151,19 @@ func (u *Usage) sum(pids, hidden []int) {
 	seen, seenIO := false, true
 	for i, pid := range slices.Concat(pids, hidden) {
 		dir := "/proc/" + strconv.Itoa(pid) + "/"
-		stat, err := os.ReadFile(dir + "stat")
+		stat, err := readSmall(dir + "stat")
 		if err != nil {
 			continue // it has ended
 		}
 		seen = true
 		// With the times of children that were waited for, so that nothing is lost when one ends.
 		for field := 14; field <= 17; field++ {
-			cpu += int64(statField(string(stat), field)) * int64(tick)
+			cpu += int64(statField(stat, field)) * int64(tick)
 		}
-		tasks += int64(statField(string(stat), 20))
+		tasks += int64(statField(stat, 20))
 		if u.Memory == nil {
-			if statm, err := os.ReadFile(dir + "statm"); err == nil {
-				if f := strings.Fields(string(statm)); len(f) > 2 {
-					resident, _ := strconv.ParseInt(f[1], 10, 64)
-					shared, _ := strconv.ParseInt(f[2], 10, 64)
-					memory += (resident - shared) * int64(os.Getpagesize())
-				}
+			if statm, err := readSmall(dir + "statm"); err == nil {
+				memory += private(statm)
 			}
 		}
 		if u.Read == nil && seenIO && i < len(pids) {

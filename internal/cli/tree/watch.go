@@ -18,8 +18,8 @@ func inspectCommand() *cobra.Command {
 			"cgroups with limits and use, mounts that can be written, descriptors that lead out, and every\n" +
 			"thread, with a mark on those that differ. What this user may not see is listed with the reason.",
 		Example: "  cloche inspect 4711\n  cloche inspect --tree web\n  cloche inspect --json $$",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    func(_ *cobra.Command, args []string) error { return cli.Inspect(args, asJSON, tree) },
+		Args:    cobra.ArbitraryArgs, ValidArgsFunction: sandboxNames,
+		RunE: func(_ *cobra.Command, args []string) error { return cli.Inspect(args, asJSON, tree) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&tree, "tree", false, "show the processes of its sandbox with their threads")
@@ -35,8 +35,8 @@ func topCommand() *cobra.Command {
 			"devices, pressure, throttling, and the system calls that the filter refused. Keys sort the table.\n" +
 			"With --once it looks twice, an interval apart, and prints one table.",
 		Example: "  cloche top\n  cloche top --sort memory\n  cloche top --once --json web",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    func(_ *cobra.Command, args []string) error { return t.Run(args) },
+		Args:    cobra.ArbitraryArgs, ValidArgsFunction: sandboxNames,
+		RunE: func(_ *cobra.Command, args []string) error { return t.Run(args) },
 	}
 	f := c.Flags()
 	f.BoolVar(&t.Once, "once", false, "print one table and end")
@@ -53,8 +53,8 @@ func statsCommand() *cobra.Command {
 		Use:     "stats [flags] [NAME|PID…]",
 		Short:   "tell what sandboxes have used so far",
 		Example: "  cloche stats\n  cloche stats --json web",
-		Args:    cobra.ArbitraryArgs,
-		RunE:    func(_ *cobra.Command, args []string) error { return cli.Stats(args, asJSON) },
+		Args:    cobra.ArbitraryArgs, ValidArgsFunction: sandboxNames,
+		RunE: func(_ *cobra.Command, args []string) error { return cli.Stats(args, asJSON) },
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c

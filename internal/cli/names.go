@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/named"
+	"github.com/cloche-sandbox/cloche/internal/state"
+	"github.com/cloche-sandbox/cloche/sandbox"
+)
+
+// checkName refuses what is no name of a sandbox.
+func checkName(name string) error {
+	if err := named.CheckName(name); err != nil {
+		return fmt.Errorf("--name %q: %w", clip(name), err)
+	}
+	return nil
+}
+
+// register writes the record of a sandbox with a name, before it starts. This process, or what
+// it becomes, is its owner.
+func (a *attempt) register() error {
+	p, err := expand(a.policy.Clone())
+	if err != nil {
+		return err
+	}
+	me, err := state.ProcessOf(os.Getpid())
+	if err != nil {
+		return err
+	}
+	a.record = &named.Sandbox{
+		Name: a.inv.name, Created: time.Now(), Args: a.inv.args, Env: p.Environ(os.Environ()),
+		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Owner: me, Limits: p.Limits,
+	}
+	if err := named.Create(a.record, p); err != nil {
+		return fmt.Errorf("--name: %w", err)
+	}
+	return nil
+}
+
+// note changes the record, where there is one. That it can't be written is said, and ends nothing.
+func (a *attempt) note(change func(*named.Sandbox)) {
+	if a.record == nil {
+		return
+	}
+	if err := named.Update(a.record.Name, a.record.Owner, change); err != nil {
+		complain("the record of " + a.record.Name + ": " + err.Error())
+	}
+}
+
+// noteStart writes down which processes and cgroups the sandbox has.
+func (a *attempt) noteStart(cmd *sandbox.Cmd) {
+	if a.record == nil {
+		return
+	}
+	init, err := state.ProcessOf(cmd.PID())
+	if err != nil {
+		return // it has ended already
+	}
+	dirs, counted := cgroupsOf(init.Pid)
+	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted = init, dirs, counted })
+}
+
+// cgroupsOf are the directories of a process's cgroups in which this program is not, and whether
+// they say more than how many processes there are.
+func cgroupsOf(pid int) (dirs []string, counted bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return nil, false
+	}
+	reader, err := cgroup.NewReader()
+	if err != nil {
+		return nil, false
+	}
+	for _, r := range reader.Read(string(text), true) {
+		if r.Dir != "" {
+			dirs = append(dirs, r.Dir)
+			counted = counted || r.Version == 2 || r.Memory != nil || r.CPU != nil || slices.Contains(r.Controllers, "freezer")
+		}
+	}
+	return dirs, counted
+}
+
+// noteEnd writes down how the sandbox ended.
+func (a *attempt) noteEnd(r *sandbox.Result, code int) {
+	ended := &named.Ended{Reason: string(sandbox.Setup), ExitCode: code, When: time.Now()}
+	if r != nil {
+		ended.Reason = string(r.Reason)
+	}
+	a.note(func(s *named.Sandbox) { s.Ended = ended })
+}
