@@ -43,7 +43,7 @@ var leaves = map[string][]string{
 	"internal/learn":          {"policy", "seccomp"},
 	"internal/observe":        {"internal/learn", "internal/program", "policy", "seccomp"},
 	"internal/inspect":        {"policy", "internal/cgroup"},
-	"internal/named":          {"policy", "internal/cgroup", "internal/document", "internal/inspect", "internal/state"},
+	"internal/named":          {"policy", "internal/cgroup", "internal/document", "internal/inspect", "internal/plan", "internal/state"},
 	"internal/overlay":        {"policy", "internal/state"},
 	"internal/cgroup":         {"policy"},
 	"internal/oci/cgroups":    {"internal/cgroup"},

@@ -60,8 +60,12 @@ func (a *attempt) noteStart(cmd *sandbox.Cmd) {
 	if err != nil {
 		return // it has ended already
 	}
+	t, err := cmd.Target()
+	if err != nil {
+		return // the same
+	}
 	dirs, counted := cgroupsOf(init.Pid)
-	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted = init, dirs, counted })
+	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted, s.Landlock = init, dirs, counted, t.Landlock })
 }
 
 // cgroupsOf are the directories of a process's cgroups in which this program is not, and whether

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/internal/state"
 	"github.com/cloche-sandbox/cloche/policy"
 )
@@ -36,16 +37,11 @@ type Sandbox struct {
 	Counted bool          `json:"counted,omitempty"`
 	Limits  policy.Limits `json:"limits"` // those that hold now
 
-	Landlock []LandlockRule `json:"landlock,omitempty"`
-	Detached bool           `json:"detached,omitempty"`
-	Log      string         `json:"log,omitempty"` // directory of its output
-	Ended    *Ended         `json:"ended,omitempty"`
-}
-
-// LandlockRule is a path and what may be done beneath it, landlock_add_rule(2).
-type LandlockRule struct {
-	Path   string `json:"path"`
-	Access uint64 `json:"access"`
+	// Landlock holds the rules that the command was given; they are known when Init is.
+	Landlock []plan.LandlockPath `json:"landlock,omitempty"`
+	Detached bool                `json:"detached,omitempty"`
+	Log      string              `json:"log,omitempty"` // directory of its output
+	Ended    *Ended              `json:"ended,omitempty"`
 }
 
 // Ended is how a sandbox ended.
