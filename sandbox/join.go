@@ -49,6 +49,11 @@ func (c *Cmd) Target() (*Target, error) {
 	return &Target{PID: pid, Policy: p, Landlock: rules}, nil
 }
 
+// decided tells of a sandbox that is about to be made.
+func (c *Cmd) decided(pl *plan.Plan, dirs []string) {
+	c.Decided(&Target{Policy: pl.Policy, Landlock: pl.Landlock}, dirs)
+}
+
 // OfProcess finds out how a process is confined, whoever made its container. A
 // command that joins gets the namespaces, the root and the cgroups, the ids, the capabilities
 // and no more resources than the process. A filter and a Landlock domain can't be read back:

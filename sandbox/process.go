@@ -223,10 +223,15 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &supervise.Spec{
+	s := &supervise.Spec{
 		Audit: c.Audit, Notify: (*supervise.Notify)(c.Notify),
 		Policy: p, Args: args, Env: p.Environ(env), Name: c.Name, ExtraFiles: c.ExtraFiles, Parked: c.Parked, Straight: c.straight,
-	}, nil
+		Freezer: c.Pausable, Tell: c.Detached,
+	}
+	if c.Decided != nil {
+		s.Decided = c.decided
+	}
+	return s, nil
 }
 
 // resolve makes a policy's paths absolute and checks it. Where it shows the

@@ -44,6 +44,14 @@ type Cmd struct {
 	Dir string
 	// Name becomes part of the sandbox's cgroup's name; may be empty.
 	Name string
+	// Pausable asks for a cgroup of its own that can be frozen, where this user may make one.
+	Pausable bool
+	// Decided is called when all is decided and nothing is started, with what a command
+	// needs to know that is to join, but for a PID, and the directories of the cgroup.
+	Decided func(t *Target, cgroups []string)
+	// Detached is for Exec: limits keep no program waiting beside the sandbox, and the program is
+	// started again at every end, see Explain.
+	Detached bool
 	// Parked says that Start is called on a goroutine locked to a thread that
 	// lives as long as the program, such as main's after runtime.LockOSThread in
 	// an init function. Then that thread starts the sandbox, else one kept for it.

@@ -24,12 +24,18 @@ func (b *builder) startInPlace(in *InPlace) {
 func (b *builder) explain(code Var) {
 	in := b.inPlace()
 	exit, read, tell := b.label(), b.label(), b.label()
-	b.ifEqual(Slot(code), ^uint64(0), Num(0), exit)
+	if !in.Tell {
+		b.ifEqual(Slot(code), ^uint64(0), Num(0), exit)
+	}
 
 	b.begin(Step{Process: Launcher, Name: "explain", Kind: KindWait})
 	rec := buffer("report", recordSize)
 	n, reported := b.tmp("n"), b.tmp("reported")
-	b.set(reported, Slot(code))
+	if in.Tell {
+		b.op(Alu, Slot(code), Num(0), Num(^uint64(0)), Num(0), Num(ToldBase)).to(reported)
+	} else {
+		b.set(reported, Slot(code))
+	}
 	b.mark(read)
 	b.op(SysRead, Num(uint64(in.ReadFD)), Ref(rec), Num(recordSize)).to(n).orElse(tell)
 	b.ifEqual(Slot(n), ^uint64(0), Num(0), tell)

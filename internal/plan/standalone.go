@@ -29,6 +29,7 @@ type InPlace struct {
 	ExeFD    int      // the program that explains failures, executed with ExplainVariable set
 	Env      []string // its environment
 	Remove   []string // cgroup directories, removed at the end
+	Tell     bool     // the program is executed at every end, to write down how it was
 
 	// Prelude: the image begins in the place of the program, which has not found out
 	// any of this; ArgvSkip, Env and Remove mean nothing then.
@@ -38,6 +39,10 @@ type InPlace struct {
 // ExplainVariable tells the program at ExeFD what to explain, as
 // "OPERATION:ERRNO:EXITCODE:PID". OPERATION is the image's; 0:0 when none failed.
 const ExplainVariable = "CLOCHE_EXPLAIN"
+
+// ToldBase is added to the command's exit code in a report that was asked for by Tell, so
+// that one of 0 is told apart from none.
+const ToldBase = 256
 
 // Descriptors of a standalone image. The launcher closes all but 0, 1 and 2 at
 // its start, so what it opens first has fixed numbers.

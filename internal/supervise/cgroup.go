@@ -12,14 +12,14 @@ import (
 // be enforced is refused, unless the policy itself says where-available: then a
 // note tells that it was left out. With create false nothing is made.
 func makeCgroup(spec *Spec, create bool) (*cgroup.Group, []string, error) {
-	if len(spec.Policy.Limits.Set()) == 0 && spec.Policy.Time.CPU == 0 {
+	if len(spec.Policy.Limits.Set()) == 0 && spec.Policy.Time.CPU == 0 && !spec.Freezer {
 		return nil, nil, nil
 	}
 	layout, err := cgroup.Detect()
 	if err != nil {
 		return nil, nil, err
 	}
-	l := &limiter{policy: spec.Policy, layout: layout, limits: spec.Policy.Limits}
+	l := &limiter{policy: spec.Policy, layout: layout, limits: spec.Policy.Limits, freezer: spec.Freezer}
 	g, err := l.group(spec.Name, create)
 	if err != nil {
 		return nil, nil, err
@@ -33,6 +33,8 @@ type limiter struct {
 	layout *cgroup.Layout
 	limits policy.Limits // without those that were left out
 	notes  []string
+
+	freezer bool // wanted, and done without where there is none
 }
 
 func (l *limiter) group(name string, create bool) (*cgroup.Group, error) {
@@ -42,7 +44,8 @@ func (l *limiter) group(name string, create bool) (*cgroup.Group, error) {
 		}
 	}
 	o := cgroup.Options{CPUTime: l.policy.Time.CPU > 0, NoInit: !l.policy.Init, DryRun: !create}
-	for len(l.limits.Set()) > 0 || o.CPUTime {
+	o.Freezer = l.freezer && l.layout.Available("freezer") == nil
+	for len(l.limits.Set()) > 0 || o.CPUTime || o.Freezer {
 		g, err := l.layout.Create(name, l.limits, o)
 		if err == nil {
 			l.notes = append(l.notes, g.Notes...)
@@ -60,6 +63,9 @@ func (l *limiter) group(name string, create bool) (*cgroup.Group, error) {
 			if why := l.layout.Check("cpu-time", &l.limits); why != nil {
 				return nil, l.refuse("time.cpu", why)
 			}
+		case o.Freezer:
+			o.Freezer = false
+			continue
 		}
 		return nil, err
 	}

@@ -24,6 +24,9 @@ func CanBecome(spec *Spec) bool {
 	p := spec.Policy
 	others := p.Limits // than of processes, which nobody has to watch
 	others.Drop("pids")
+	if spec.Tell {
+		others = policy.Limits{} // and nobody waits to be told of the others
+	}
 	return spec.Terminal == [3]bool{} && p.Output == 0 && p.Time == (policy.TimeLimits{}) && len(others.Set()) == 0 &&
 		p.User.Mode != policy.UserRanges && spec.Notify == nil && !spec.Audit && len(spec.ExtraFiles) == 0 && p.Unshare.PID
 }
@@ -60,6 +63,7 @@ func (pr *Prepared) become(argv []string, skip int) error {
 	if err != nil {
 		return err
 	}
+	pr.decided()
 	file, err := imageFile(im.ELF)
 	if err != nil {
 		return err
@@ -83,7 +87,7 @@ func (pr *Prepared) become(argv []string, skip int) error {
 // inPlace is the plan's part about executing in place. When a failure is looked
 // up afterwards the numbers differ and the operations are the same.
 func (pr *Prepared) inPlace(pipe [2]int, exe, skip int) *plan.InPlace {
-	in := &plan.InPlace{ArgvSkip: skip, ReadFD: pipe[0], ExeFD: exe, Env: os.Environ()}
+	in := &plan.InPlace{ArgvSkip: skip, ReadFD: pipe[0], ExeFD: exe, Env: os.Environ(), Tell: pr.spec.Tell}
 	in.Env = slices.DeleteFunc(in.Env, func(kv string) bool { return strings.HasPrefix(kv, plan.ExplainVariable+"=") })
 	pr.input.StatusFD = pipe[1]
 	if pr.group != nil {
@@ -111,11 +115,12 @@ type Unexplained struct {
 	Op       int // the image's operation that failed
 	Errno    syscall.Errno
 	ExitCode int // of the command, as a shell says it; 125 when it did not run; 0: see Again
+	Told     bool // the report was asked for, whatever the end was: Spec.Tell
 }
 
 // Again reports whether there is nothing to explain: a prelude could not make the
 // sandbox, took everything back, and wants it made as if there were no prelude.
-func (u Unexplained) Again() bool { return u.ExitCode == 0 }
+func (u Unexplained) Again() bool { return u.ExitCode == 0 && !u.Told }
 
 // ParseUnexplained reads plan.ExplainVariable's value. It ends with the pid of
 // the image, which is that of the program that it executes to explain: what was
@@ -130,10 +135,14 @@ func ParseUnexplained(s string) (u Unexplained, ok bool) {
 		}
 		n[i], s = int(v), rest
 	}
-	if n[3] != os.Getpid() || n[2] > 255 {
+	if n[3] != os.Getpid() || n[2] >= plan.ToldBase+256 {
 		return u, false
 	}
-	return Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2]}, true
+	u = Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2]}
+	if n[2] >= plan.ToldBase {
+		u.ExitCode, u.Told = n[2]-plan.ToldBase, true
+	}
+	return u, true
 }
 
 // Failure finds the words for u by making spec's plan once more; nil when no

@@ -206,6 +206,18 @@ func (pr *Prepared) number(in *plan.Input) {
 	}
 }
 
+// decided tells who wants to know.
+func (pr *Prepared) decided() {
+	if pr.spec.Decided == nil {
+		return
+	}
+	var dirs []string
+	if pr.group != nil {
+		dirs = pr.group.Paths()
+	}
+	pr.spec.Decided(pr.Plan, dirs)
+}
+
 // discard takes back what was made for a sandbox that did not start.
 func (pr *Prepared) discard() {
 	if pr.group != nil {
@@ -218,6 +230,7 @@ func (pr *Prepared) discard() {
 func (pr *Prepared) start(ctx context.Context) (*Process, error) {
 	spec := pr.spec
 	defer pr.file.release()
+	pr.decided()
 	p := &Process{spec: spec, plan: pr.Plan, group: pr.group, index: pr.image.Ops, notify: pr.notify, audit: pr.audit}
 	p.quiet = spec.Straight && pr.input.ControlFD < 0 && spec.OnStopped == nil
 	var w *os.File

@@ -41,6 +41,17 @@ type Spec struct {
 	// Notify has system calls answered by a function; nil: by the kernel alone.
 	Notify *Notify
 
+	// Decided is called when all is decided and nothing started, with the plan and the
+	// directories of the cgroup; nil: nobody wants to know.
+	Decided func(pl *plan.Plan, cgroups []string)
+
+	// Tell has a sandbox that takes this program's place start it again at every end, not
+	// only at those that want words.
+	Tell bool
+
+	// Freezer asks for a cgroup that can be frozen, where one may be made.
+	Freezer bool
+
 	// Audit has what the policy's filter denies reported in the Outcome.
 	Audit bool
 
