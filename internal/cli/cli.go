@@ -29,6 +29,9 @@ var unfinished *attempt
 // ask for that, and it needed nothing that is not initialised yet.
 func Early(args []string) (status int, done bool) {
 	if len(args) < 2 || args[1] != "run" {
+		if len(args) > 1 && args[1] == KeeperArg {
+			return keepLogs(args), true
+		}
 		return 0, false
 	}
 	inv, err := parseRun(args[2:])

@@ -35,8 +35,17 @@ func (a *attempt) register() error {
 		Name: a.inv.name, Created: time.Now(), Args: a.inv.args, Env: p.Environ(os.Environ()),
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Owner: me, Limits: p.Limits,
 	}
+	if a.stays {
+		a.record.Detached, a.record.Log = true, a.record.Dir()
+	}
 	if err := named.Create(a.record, p); err != nil {
 		return fmt.Errorf("--name: %w", err)
+	}
+	if a.stays {
+		if err := redirectLogs(a.record.Name); err != nil {
+			a.noteEnd(nil, exitFailure, err.Error())
+			return fmt.Errorf("--detach: %w", err)
+		}
 	}
 	return nil
 }
@@ -88,11 +97,44 @@ func cgroupsOf(pid int) (dirs []string, counted bool) {
 	return dirs, counted
 }
 
+// noteDecided writes down what those need that join.
+func (a *attempt) noteDecided(t *sandbox.Target, cgroups []string) {
+	rules := make([]named.LandlockRule, 0, len(t.Landlock))
+	for _, r := range t.Landlock {
+		rules = append(rules, named.LandlockRule(r))
+	}
+	a.note(func(s *named.Sandbox) { s.Landlock, s.Cgroup = rules, cgroups })
+}
+
 // noteEnd writes down how the sandbox ended.
-func (a *attempt) noteEnd(r *sandbox.Result, code int) {
+func (a *attempt) noteEnd(r *sandbox.Result, code int, message string) {
 	ended := &named.Ended{Reason: string(sandbox.Setup), ExitCode: code, When: time.Now()}
 	if r != nil {
 		ended.Reason = string(r.Reason)
 	}
+	if ended.Reason == string(sandbox.Setup) {
+		ended.Message = message
+	}
 	a.note(func(s *named.Sandbox) { s.Ended = ended })
+}
+
+// noteTold is noteEnd of a sandbox that took this program's place; err is of a command that
+// never ran.
+func (a *attempt) noteTold(err error, code int, message string) {
+	if !a.inv.detach {
+		return
+	}
+	s, ferr := named.Find(a.inv.name)
+	if ferr != nil || s.Owner.Pid != os.Getpid() {
+		return
+	}
+	a.record = s
+	r := &sandbox.Result{Reason: sandbox.Exited}
+	switch {
+	case err != nil:
+		r = nil
+	case code > 128:
+		r.Reason = sandbox.Signaled
+	}
+	a.noteEnd(r, code, message)
 }

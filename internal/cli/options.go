@@ -35,6 +35,7 @@ var options = [...]option{
 	{name: "stdin", value: "FILE", usage: "read stdin from this file", file: true, verbs: verbRun, set: func(i *invocation, v string) { i.stdin = v }},
 	{name: "result", value: "FILE", usage: "write what happened to this file, as JSON", file: true, verbs: verbRun, set: func(i *invocation, v string) { i.result = v }},
 	{name: "name", value: "NAME", usage: "name of the sandbox, part of its cgroup's name", verbs: verbRun, set: func(i *invocation, v string) { i.name = v }},
+	{name: "detach", usage: "run it in the background; needs --name, and cloche logs has the output", verbs: verbRun, set: func(i *invocation, v string) { i.detach = v != "false" }},
 	{name: "audit", usage: "report each kind of system call that the filter denies", verbs: verbRun | verbPlan, set: func(i *invocation, v string) { i.audit = v != "false" }},
 	{name: "output", short: "o", value: "FILE", usage: "write the executable, or the learned policy, to this file", file: true, verbs: verbBuild | verbLearn, set: func(i *invocation, v string) { i.output = v }},
 	{name: "append", usage: "add what this run needs to the policy in the file", verbs: verbLearn, set: func(i *invocation, v string) { i.more = v != "false" }},
@@ -48,6 +49,7 @@ type invocation struct {
 	stdin, result, name string
 	output, image       string
 	json, audit, more   bool
+	detach              bool
 
 	given    []given // of the options above, to notice one that is given twice in vain
 	settings []setting

@@ -23,6 +23,7 @@ type attempt struct {
 	skip   int      // of which the command's begin here
 	result *resultFile
 	record *named.Sandbox // nil: it has no name
+	stays  bool           // this is the program that --detach started
 
 	refused error // of the first start
 }
@@ -31,7 +32,7 @@ type attempt struct {
 // own when the command succeeds. Where it is not done, a.finish is to be called
 // when all packages are initialised.
 func run(inv *invocation, argv []string) (status int, a *attempt) {
-	report := takeReport()
+	report, stays := takeReport(), takeDetached()
 	if len(inv.args) == 0 || inv.args[0] == "" {
 		return fail(errors.New("run: no command; write it after the flags: cloche run [flags] -- CMD [ARGS]")), nil
 	}
@@ -54,9 +55,9 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 			return fail(err), nil
 		}
 	}
-	a = &attempt{inv: inv, policy: p, argv: argv, skip: len(argv) - len(inv.args)}
+	a = &attempt{inv: inv, policy: p, argv: argv, skip: len(argv) - len(inv.args), stays: stays}
 	if report.value != "" {
-		return explain(a.command(), p, inv, report.value, a.skip), nil
+		return a.explain(report.value), nil
 	}
 	if inv.wasGiven("stdin") {
 		if err := redirectStdin(inv.stdin); err != nil {
@@ -67,6 +68,9 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 		if a.result, err = prepareResult(inv.result); err != nil {
 			return fail(err), nil
 		}
+	}
+	if inv.detach && !stays {
+		return a.detach(), nil
 	}
 	if inv.name != "" {
 		if err := a.register(); err != nil {
@@ -102,13 +106,17 @@ func (a *attempt) command() *sandbox.Cmd {
 	cmd := sandbox.Command(context.Background(), a.policy, a.inv.args[0], a.inv.args[1:]...)
 	cmd.Name, cmd.Audit = a.inv.name, a.inv.audit
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Detached, cmd.Pausable = a.inv.detach, a.inv.name != ""
+	if a.record != nil {
+		cmd.Decided = a.noteDecided
+	}
 	return cmd
 }
 
 // start runs the command to its end; the error is of one that never ran.
 func (a *attempt) start() (int, error) {
 	cmd := a.command()
-	if a.result == nil && a.record == nil {
+	if a.result == nil && (a.record == nil || a.stays) {
 		// With nothing to watch or to report there is no reason to stay.
 		if ok, err := cmd.Exec(a.argv, a.skip); ok {
 			return 0, err
@@ -121,7 +129,7 @@ func (a *attempt) start() (int, error) {
 func (a *attempt) failed(err error) int {
 	code, message := startFailure(a.policy, a.inv, err)
 	complain(message)
-	a.noteEnd(nil, code)
+	a.noteEnd(nil, code, message)
 	return a.result.write(failedResult(code), message, code)
 }
 
@@ -147,14 +155,16 @@ func takeReport() (r report) {
 
 // explain is `cloche run` started again by the sandbox that took its place,
 // because the command failed or never ran: it finds the words for it.
-func explain(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, report string, skip int) int {
-	code, err := cmd.Explain(report, skip)
+func (a *attempt) explain(report string) int {
+	p, inv := a.policy, a.inv
+	code, err := a.command().Explain(report, a.skip)
 	message := ""
 	switch {
 	case err != nil:
 		code, message = startFailure(p, inv, err)
 	case code == 128+int(unix.SIGSYS) && p.Filtered():
 		message = filterMessage(p)
+	case code == 0: // told for the record
 	case code < 128:
 		message = hintAfterExit(p, inv, code)
 	default:
@@ -163,6 +173,7 @@ func explain(cmd *sandbox.Cmd, p *policy.Policy, inv *invocation, report string,
 	if message != "" {
 		complain(message)
 	}
+	a.noteTold(err, code, message)
 	return code
 }
 
@@ -186,7 +197,7 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 		complain(message)
 	}
 	r := cmd.Result()
-	a.noteEnd(r, code)
+	a.noteEnd(r, code, message)
 	reportDenied(a.inv, a.policy, r)
 	if r == nil || r.Reason == sandbox.Setup || r.Reason == sandbox.Signaled && code == exitCannotExec {
 		return a.result.write(failedResult(code), message, code), nil

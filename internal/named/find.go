@@ -237,21 +237,21 @@ func (s *Sandbox) Kill() error {
 			return fmt.Errorf("%s can't be killed: %w", s.Name, err)
 		}
 	}
-	if ends(owner, patience) {
+	if Ends(owner, patience) {
 		return nil
 	}
 	// What watches it does not: then it goes itself, and what is left of the sandbox with it.
 	if err := unix.PidfdSendSignal(owner, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return fmt.Errorf("%s can't be killed: %w", s.Name, err)
 	}
-	if !ends(owner, patience) {
+	if !Ends(owner, patience) {
 		return fmt.Errorf("%s was killed and does not end: a process of it sleeps in the kernel; `cloche inspect --tree %s` shows them", s.Name, s.Name)
 	}
 	return nil
 }
 
-// ends waits until the process of a pidfd has ended.
-func ends(pidfd int, within time.Duration) bool {
+// Ends waits until the process of a pidfd has ended, and tells whether it has.
+func Ends(pidfd int, within time.Duration) bool {
 	for end := time.Now().Add(within); ; {
 		left := max(0, time.Until(end))
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(left/time.Millisecond))

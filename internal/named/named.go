@@ -48,6 +48,7 @@ type Sandbox struct {
 type Ended struct {
 	Reason   string    `json:"reason"` // as in a result, or Lost
 	ExitCode int       `json:"exit_code"`
+	Message  string    `json:"message,omitempty"` // why the command never ran
 	When     time.Time `json:"when"`
 }
 
