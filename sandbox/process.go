@@ -320,12 +320,6 @@ func (c *Cmd) writer(out io.Writer) (*os.File, error) {
 	return w, nil
 }
 
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
-}
-
 // AsleepError is why Wait returned although not everything has ended: after some
 // seconds of waiting there are processes on which SIGKILL has no effect yet. It comes
 // beside an *ExitError where the command did not exit with 0.

@@ -222,3 +222,9 @@ func (t *terminal) close() {
 		}
 	}
 }
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -80,11 +80,7 @@ func joinNamed(name string) (*sandbox.Target, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t := &sandbox.Target{PID: command.Pid, Policy: p}
-	for _, r := range s.Landlock {
-		t.Landlock = append(t.Landlock, sandbox.LandlockRule(r))
-	}
-	return t, s.Env, nil
+	return &sandbox.Target{PID: command.Pid, Policy: p, Landlock: s.Landlock}, s.Env, nil
 }
 
 func (x *Exec) process() (*sandbox.Target, []string, error) {

@@ -26,7 +26,7 @@ const (
 	// maxLog is the size of a log's file in bytes; one more of that size is kept.
 	maxLog = 8 << 20
 	// keeperIdle is how long the keeper stays when there is nothing to read.
-	keeperIdle = 3 * time.Second
+	keeperIdle = time.Second
 )
 
 // keeper copies what sandboxes in the background write to files.

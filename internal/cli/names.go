@@ -69,12 +69,8 @@ func (a *attempt) noteStart(cmd *sandbox.Cmd) {
 	if err != nil {
 		return // it has ended already
 	}
-	t, err := cmd.Target()
-	if err != nil {
-		return // the same
-	}
 	dirs, counted := cgroupsOf(init.Pid)
-	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted, s.Landlock = init, dirs, counted, t.Landlock })
+	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted = init, dirs, counted })
 }
 
 // cgroupsOf are the directories of a process's cgroups in which this program is not, and whether
@@ -99,11 +95,7 @@ func cgroupsOf(pid int) (dirs []string, counted bool) {
 
 // noteDecided writes down what those need that join.
 func (a *attempt) noteDecided(t *sandbox.Target, cgroups []string) {
-	rules := make([]named.LandlockRule, 0, len(t.Landlock))
-	for _, r := range t.Landlock {
-		rules = append(rules, named.LandlockRule(r))
-	}
-	a.note(func(s *named.Sandbox) { s.Landlock, s.Cgroup = rules, cgroups })
+	a.note(func(s *named.Sandbox) { s.Landlock, s.Cgroup = t.Landlock, cgroups })
 }
 
 // noteEnd writes down how the sandbox ended.

@@ -37,7 +37,7 @@ type Sandbox struct {
 	Counted bool          `json:"counted,omitempty"`
 	Limits  policy.Limits `json:"limits"` // those that hold now
 
-	// Landlock holds the rules that the command was given; they are known when Init is.
+	// Landlock holds the rules that the command was given; they are known before it starts.
 	Landlock []plan.LandlockPath `json:"landlock,omitempty"`
 	Detached bool                `json:"detached,omitempty"`
 	Log      string              `json:"log,omitempty"` // directory of its output

@@ -114,7 +114,7 @@ func (pr *Prepared) assembleInPlace(in *plan.InPlace) (*launcher.Image, error) {
 type Unexplained struct {
 	Op       int // the image's operation that failed
 	Errno    syscall.Errno
-	ExitCode int // of the command, as a shell says it; 125 when it did not run; 0: see Again
+	ExitCode int  // of the command, as a shell says it; 125 when it did not run; 0: see Again
 	Told     bool // the report was asked for, whatever the end was: Spec.Tell
 }
 
