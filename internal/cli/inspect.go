@@ -89,7 +89,7 @@ func findSubjects(verb string, words []string) (all []subject, err error) {
 		}
 		for _, s := range list {
 			if command, err := s.Command(); err == nil {
-				all = append(all, subject{name: s.Name, pid: command.Pid, start: command.Start, sandbox: s})
+				all = append(all, subject{name: s.Name, pid: command.Pid, start: command.Start, sandbox: s, denied: s.Denied})
 			}
 		}
 		return all, nil
@@ -117,5 +117,5 @@ func findSubject(verb, word string) (subject, error) {
 	if err != nil {
 		return subject{}, fmt.Errorf("%s: %w", verb, err)
 	}
-	return subject{name: word, pid: command.Pid, start: command.Start, sandbox: s}, nil
+	return subject{name: word, pid: command.Pid, start: command.Start, sandbox: s, denied: s.Denied}, nil
 }

@@ -73,6 +73,38 @@ func (a *attempt) noteStart(cmd *sandbox.Cmd) {
 	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted = init, dirs, counted })
 }
 
+// betweenCounts is the time from one look at what the filter has denied to the next.
+const betweenCounts = time.Second
+
+// countDenials writes down, from time to time, how many calls the filter has denied, for
+// `cloche top`. stop ends it.
+func (a *attempt) countDenials(cmd *sandbox.Cmd) (stop func()) {
+	if a.record == nil || cmd.Denials() < 0 {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(betweenCounts)
+		defer ticker.Stop()
+		for last := int64(-1); ; {
+			if n := int64(cmd.Denials()); n != last {
+				last = n
+				a.note(func(s *named.Sandbox) { s.Denied = &n })
+			}
+			select {
+			case <-quit:
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+	}
+}
+
 // cgroupsOf are the directories of a process's cgroups in which this program is not, and whether
 // they say more than how many processes there are.
 func cgroupsOf(pid int) (dirs []string, counted bool) {

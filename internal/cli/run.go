@@ -190,7 +190,9 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 	forward.to(cmd)
 	forgetStart()
 	a.noteStart(cmd)
+	counted := a.countDenials(cmd)
 	err := cmd.Wait()
+	counted()
 	forward.stop()
 	code, message := ended(a.policy, a.inv, cmd.Result(), err)
 	if message != "" {

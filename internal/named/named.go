@@ -39,6 +39,8 @@ type Sandbox struct {
 
 	// Landlock holds the rules that the command was given; they are known before it starts.
 	Landlock []plan.LandlockPath `json:"landlock,omitempty"`
+	// Denied is how many system calls the filter has refused, as of some seconds ago; nil: nobody counts.
+	Denied   *int64 `json:"denied,omitempty"`
 	Detached bool                `json:"detached,omitempty"`
 	Log      string              `json:"log,omitempty"` // directory of its output
 	Ended    *Ended              `json:"ended,omitempty"`

@@ -188,6 +188,25 @@ func (a *Audit) report() (list []Denied, more int) {
 	return slices.Clone(a.list), a.more
 }
 
+// count is how many calls were denied so far.
+func (a *Audit) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := a.more
+	for i := range a.list {
+		n += a.list[i].Count
+	}
+	return n
+}
+
+// Denials is how many calls the filter has denied or logged so far; -1: nobody counts them.
+func (p *Process) Denials() int {
+	if p.audit == nil {
+		return -1
+	}
+	return p.audit.count()
+}
+
 // killedInside reports whether the process with this pid inside was killed for a call.
 func (a *Audit) killedInside(pid int) bool {
 	a.mu.Lock()

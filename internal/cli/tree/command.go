@@ -88,7 +88,8 @@ func unknownVerb(root *cobra.Command, word string) error {
 			names = append(names, c.Name())
 		}
 	}
-	if near := cli.Nearest(word, append(names, "help", "completion")); near != "" {
+	// Two letters are a command (ls) as soon as a slip (pd).
+	if near := cli.Nearest(word, append(names, "help", "completion")); near != "" && len(word) > 2 {
 		return fmt.Errorf("unknown verb %q: did you mean %q?", cli.Clip(word), near)
 	}
 	return fmt.Errorf("unknown verb %q: it is one of %s; to run a command: cloche run -- %s", cli.Clip(word), strings.Join(names, ", "), cli.Clip(word))
