@@ -41,9 +41,9 @@ type Sandbox struct {
 	Landlock []plan.LandlockPath `json:"landlock,omitempty"`
 	// Denied is how many system calls the filter has refused, as of some seconds ago; nil: nobody counts.
 	Denied   *int64 `json:"denied,omitempty"`
-	Detached bool                `json:"detached,omitempty"`
-	Log      string              `json:"log,omitempty"` // directory of its output
-	Ended    *Ended              `json:"ended,omitempty"`
+	Detached bool   `json:"detached,omitempty"`
+	Log      string `json:"log,omitempty"` // directory of its output
+	Ended    *Ended `json:"ended,omitempty"`
 }
 
 // Ended is how a sandbox ended.
