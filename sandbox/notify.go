@@ -21,3 +21,12 @@ type Notify struct {
 	// seccomp.Notification.
 	Handle func(l *seccomp.Listener, n *seccomp.Notification)
 }
+
+// Denials is how many system calls the policy's filter has denied or logged so far; -1
+// without Audit, or before Start. After Wait the Result has each kind.
+func (c *Cmd) Denials() int {
+	if c.proc == nil {
+		return -1
+	}
+	return c.proc.Denials()
+}

@@ -367,15 +367,6 @@ func (c *Cmd) Wait() error {
 // Result is what happened; nil before Wait has returned.
 func (c *Cmd) Result() *Result { return c.result }
 
-// Denials is how many system calls the policy's filter has denied or logged so far; -1
-// without Audit, or before Start. After Wait the Result has each kind.
-func (c *Cmd) Denials() int {
-	if c.proc == nil {
-		return -1
-	}
-	return c.proc.Denials()
-}
-
 // PID is the process id, outside, of the sandbox's first process; 0 before Start.
 func (c *Cmd) PID() int {
 	if c.proc == nil {

@@ -107,10 +107,7 @@ func Create(s *Sandbox, p *policy.Policy) error {
 		return fmt.Errorf("%w; or set %s", err, DirVariable)
 	}
 	defer stores.Close()
-	e, err := stores.Create(s.Name)
-	if errors.Is(err, state.ErrExists) {
-		e, err = stores.Lock(s.Name)
-	}
+	e, err := take(stores, s.Name)
 	if err != nil {
 		return err
 	}
@@ -128,6 +125,19 @@ func Create(s *Sandbox, p *policy.Policy) error {
 		err = write(e, s)
 	}
 	return err
+}
+
+// take makes the entry of a name, or locks the one that is there.
+func take(stores *state.Store, name string) (e *state.Entry, err error) {
+	for range 64 {
+		if e, err = stores.Create(name); !errors.Is(err, state.ErrExists) {
+			return e, err
+		}
+		if e, err = stores.Lock(name); !errors.Is(err, state.ErrNotExist) {
+			return e, err
+		} // it was removed in between
+	}
+	return e, err
 }
 
 func write(e *state.Entry, s *Sandbox) error {
