@@ -43,6 +43,8 @@ func Main(args []string) int {
 		return 2
 	}
 	switch args[0] {
+	case holderRole:
+		return hold()
 	case victimRole:
 		return victim(args[1:])
 	case refusedRole:
