@@ -2,11 +2,9 @@ package cli
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
 
@@ -29,12 +27,24 @@ const (
 	keeperIdle = time.Second
 )
 
-// keeper copies what sandboxes in the background write to files.
+// keeper copies what sandboxes in the background write to files. One thread waits for all
+// of them in epoll_wait(2): most are silent, and a goroutine for each would cost more than
+// the sandbox.
 type keeper struct {
-	mu      sync.Mutex
-	reading map[string]state.Process // owners by name
-	buffers sync.Pool
-	idle    time.Time
+	epoll    int
+	doorbell int
+	names    []byte // an unfinished line of the doorbell's
+	streams  map[int]*stream
+	reading  map[string]state.Process // owners by name
+	buf      [16 << 10]byte
+	idle     time.Time
+}
+
+// stream is stdout or stderr of a sandbox.
+type stream struct {
+	sandbox *named.Sandbox
+	log     logFile
+	since   time.Time // when it was found that nobody has the FIFO open to write; zero: somebody has
 }
 
 // keepLogs is the keeper's main function. The first call only starts the second, whose
@@ -63,19 +73,24 @@ func keepLogs(args []string) int {
 	if err := unix.Mkfifo(wake, 0o600); err != nil && err != unix.EEXIST {
 		return exitFailure
 	}
-	fd, err := unix.Open(wake, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	doorbell, err := unix.Open(wake, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return exitFailure
 	}
-	doorbell := os.NewFile(uintptr(fd), wake)
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGPIPE)
 	var files syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil {
 		files.Cur = files.Max
 		_ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files)
 	}
-	k := &keeper{reading: map[string]state.Process{}, idle: time.Now()}
-	k.buffers.New = func() any { return new([16 << 10]byte) }
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return exitFailure
+	}
+	k := &keeper{epoll: epoll, doorbell: doorbell, streams: map[int]*stream{}, reading: map[string]state.Process{}, idle: time.Now()}
+	if k.watch(doorbell) != nil {
+		return exitFailure
+	}
 	// Those whose keeper was killed.
 	if all, _, err := named.List(); err == nil {
 		for _, s := range all {
@@ -84,35 +99,60 @@ func keepLogs(args []string) int {
 			}
 		}
 	}
-	k.listen(doorbell)
+	for k.turn() {
+	}
 	return 0
 }
 
-// listen takes names until there has been nothing to do for a while.
-func (k *keeper) listen(doorbell *os.File) {
-	buf := make([]byte, 4096)
-	var rest []byte
+func (k *keeper) watch(fd int) error {
+	return unix.EpollCtl(k.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+}
+
+// turn waits for something to do and does it; false: there has been nothing for a while.
+func (k *keeper) turn() bool {
+	timeout := time.Hour
+	for _, s := range k.streams {
+		if !s.since.IsZero() { // somebody may open it, or the sandbox has ended
+			timeout = min(timeout, max(5*time.Millisecond, min(time.Since(s.since), time.Second)))
+		}
+	}
+	if len(k.streams) == 0 {
+		timeout = keeperIdle
+	}
+	var events [64]unix.EpollEvent
+	n, err := unix.EpollWait(k.epoll, events[:], int(timeout/time.Millisecond))
+	if err != nil && err != unix.EINTR {
+		return false
+	}
+	for _, e := range events[:max(n, 0)] {
+		if int(e.Fd) == k.doorbell {
+			k.answer()
+		} else {
+			k.read(int(e.Fd))
+		}
+	}
+	for fd, s := range k.streams {
+		if !s.since.IsZero() {
+			k.read(fd)
+		}
+	}
+	return len(k.streams) > 0 || time.Since(k.idle) < keeperIdle
+}
+
+// answer reads names from the doorbell.
+func (k *keeper) answer() {
+	n, err := unix.Read(k.doorbell, k.buf[:])
+	if err != nil {
+		return
+	}
+	k.names = append(k.names, k.buf[:n]...)
 	for {
-		_ = doorbell.SetReadDeadline(time.Now().Add(keeperIdle / 2))
-		n, err := doorbell.Read(buf)
-		rest = append(rest, buf[:n]...)
-		for {
-			name, after, ok := bytes.Cut(rest, []byte("\n"))
-			if !ok {
-				break
-			}
-			rest = after
-			k.follow(string(name))
-		}
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		name, rest, ok := bytes.Cut(k.names, []byte("\n"))
+		if !ok {
 			return
 		}
-		k.mu.Lock()
-		over := len(k.reading) == 0 && time.Since(k.idle) > keeperIdle
-		k.mu.Unlock()
-		if over {
-			return
-		}
+		k.follow(string(name))
+		k.names = append(k.names[:0], rest...)
 	}
 }
 
@@ -122,96 +162,98 @@ func (k *keeper) follow(name string) {
 		return
 	}
 	s, err := named.Find(name)
-	if err != nil {
-		return
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.reading[name] == s.Owner {
+	if err != nil || k.reading[name] == s.Owner {
 		return
 	}
 	e, err := openRecord(name)
 	if err != nil {
 		return
 	}
-	var both sync.WaitGroup
-	for _, stream := range streams {
-		f, err := e.OpenFile(stream, unix.O_RDONLY, 0)
+	defer e.Close()
+	for _, file := range streams {
+		f, err := e.OpenFile(file, unix.O_RDONLY, 0)
 		if err != nil {
 			continue
 		}
-		if info, err := f.Stat(); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
-			f.Close()
+		info, err := f.Stat()
+		fd := -1
+		if err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+			fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		}
+		f.Close()
+		if err != nil || fd < 0 || unix.SetNonblock(fd, true) != nil {
 			continue
 		}
-		both.Go(func() { k.copy(e, s, stream, f) })
+		k.streams[fd] = &stream{sandbox: s, log: logFile{record: name, name: file + ".log"}, since: time.Now()}
 	}
 	k.reading[name] = s.Owner
-	go func() {
-		both.Wait()
-		e.Close()
-		k.mu.Lock()
-		if k.reading[name] == s.Owner {
-			delete(k.reading, name)
-		}
-		k.idle = time.Now()
-		k.mu.Unlock()
-	}()
 }
 
-// copy is of one stream.
-func (k *keeper) copy(e *state.Entry, s *named.Sandbox, stream string, from *os.File) {
-	defer from.Close()
-	to := &logFile{entry: e, name: stream + ".log"}
-	defer to.close()
-	conn, err := from.SyscallConn()
-	if err != nil {
+// read takes what there is from a stream.
+func (k *keeper) read(fd int) {
+	s := k.streams[fd]
+	if s == nil {
 		return
 	}
-	for {
-		n, rerr := 0, error(nil)
-		// A buffer is used only while there is something to read: many sandboxes are silent.
-		err := conn.Read(func(fd uintptr) bool {
-			buf := k.buffers.Get().(*[16 << 10]byte)
-			defer k.buffers.Put(buf)
-			n, rerr = unix.Read(int(fd), buf[:])
-			if rerr == unix.EAGAIN {
-				return false
-			}
-			if n > 0 {
-				to.write(buf[:n])
-			}
-			return true
-		})
-		switch {
-		case err != nil || rerr != nil && rerr != unix.EINTR:
+	n, err := unix.Read(fd, k.buf[:])
+	switch {
+	case err == unix.EINTR:
+	case err == unix.EAGAIN, err == nil && n > 0:
+		if n > 0 {
+			s.log.write(k.buf[:n])
+		}
+		if !s.since.IsZero() && k.watch(fd) == nil {
+			s.since = time.Time{}
+		}
+	case err == nil && s.sandbox.Running(): // nobody has it open to write: not yet, or not any more
+		if s.since.IsZero() {
+			s.since = time.Now()
+			_ = unix.EpollCtl(k.epoll, unix.EPOLL_CTL_DEL, fd, nil)
+		}
+	default:
+		k.end(fd, s)
+	}
+}
+
+func (k *keeper) end(fd int, s *stream) {
+	unix.Close(fd)
+	s.log.close()
+	delete(k.streams, fd)
+	for _, other := range k.streams {
+		if other.sandbox == s.sandbox {
 			return
-		case n == 0 && rerr == nil: // nobody has it open any more, or not yet
-			if !s.Running() {
-				return
-			}
-			time.Sleep(100 * time.Millisecond)
 		}
 	}
+	if k.reading[s.sandbox.Name] == s.sandbox.Owner {
+		delete(k.reading, s.sandbox.Name)
+	}
+	k.idle = time.Now()
 }
 
 // logFile is written to its size, then put aside as the only older one.
 type logFile struct {
-	entry *state.Entry
-	name  string
-	file  *os.File
-	size  int64
+	record string
+	name   string
+	file   *os.File
+	size   int64
 }
 
 func (l *logFile) write(b []byte) {
-	if l.file != nil && l.size+int64(len(b)) > maxLog {
-		l.close()
-		_ = unix.Renameat(l.entry.DirFD(), l.name, l.entry.DirFD(), l.name+".1")
-	}
-	if l.file == nil {
-		f, err := l.entry.OpenFile(l.name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600)
+	full := l.file != nil && l.size+int64(len(b)) > maxLog
+	if l.file == nil || full {
+		// A full disk, or a record that is gone: what is written meanwhile is lost, and the command goes on.
+		e, err := openRecord(l.record)
 		if err != nil {
-			return // a full disk: what is written meanwhile is lost, and the command goes on
+			return
+		}
+		defer e.Close()
+		if full {
+			l.close()
+			_ = unix.Renameat(e.DirFD(), l.name, e.DirFD(), l.name+".1")
+		}
+		f, err := e.OpenFile(l.name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600)
+		if err != nil {
+			return
 		}
 		l.file = f
 		l.size, _ = f.Seek(0, io.SeekEnd)

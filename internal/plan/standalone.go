@@ -208,6 +208,11 @@ func (b *builder) attend(pid Var) {
 		wallUp = b.label()
 		b.op(SysSetitimer, named("ITIMER_REAL", 0), Ref(timerValue(w)), null)
 	}
+	if in := b.in.Standalone.InPlace; in != nil && in.Tell {
+		// It may wait for days: what the set-up has read is read again from the image when
+		// it is needed, which is a few pages of it.
+		b.op(SysMadvise, RegionArg(SetupROAddress), RegionArg(SetupROLength), named("MADV_DONTNEED", unix.MADV_DONTNEED)).ignoring()
+	}
 	poll := &Data{Section: SetupRW, Bytes: make([]byte, 8), Align: 8, Text: "[{signalfd, POLLIN}]"}
 	poll.Bytes[4] = unix.POLLIN
 	b.op(Store, Ref(poll), Slot(sig), Num(4))
