@@ -209,9 +209,10 @@ func (b *builder) attend(pid Var) {
 		b.op(SysSetitimer, named("ITIMER_REAL", 0), Ref(timerValue(w)), null)
 	}
 	if in := b.in.Standalone.InPlace; in != nil && in.Tell {
-		// It may wait for days: what the set-up has read is read again from the image when
-		// it is needed, which is a few pages of it.
-		b.op(SysMadvise, RegionArg(SetupROAddress), RegionArg(SetupROLength), named("MADV_DONTNEED", unix.MADV_DONTNEED)).ignoring()
+		// It may wait for days.
+		first := len(b.p.Ops)
+		b.op(SysMunmap, RegionArg(SetupROAddress), RegionArg(SetupROLength)).ignoring()
+		defer func() { b.keepResident(first) }()
 	}
 	poll := &Data{Section: SetupRW, Bytes: make([]byte, 8), Align: 8, Text: "[{signalfd, POLLIN}]"}
 	poll.Bytes[4] = unix.POLLIN
@@ -258,6 +259,36 @@ func (b *builder) attend(pid Var) {
 		b.explain(self)
 	}
 	b.op(SysExitGroup, Slot(self))
+}
+
+// keepResident has the operations from first on, and what they read, stay when the set-up's
+// memory is given back.
+func (b *builder) keepResident(first int) {
+	copies := map[*Data]*Data{}
+	var resident func(d *Data) *Data
+	resident = func(d *Data) *Data {
+		if d.Section != SetupRO {
+			return d
+		}
+		if copies[d] == nil {
+			c := *d // others may share it
+			c.Section, c.Relocs = ResidentRO, slices.Clone(d.Relocs)
+			for i := range c.Relocs {
+				c.Relocs[i].To = resident(c.Relocs[i].To)
+			}
+			copies[d] = &c
+		}
+		return copies[d]
+	}
+	for i := first; i < len(b.p.Ops); i++ {
+		op := &b.p.Ops[i]
+		op.Resident = true
+		for k := range op.Args {
+			if a := &op.Args[k]; a.kind == argData {
+				a.data = resident(a.data)
+			}
+		}
+	}
 }
 
 // timerValue is a struct itimerval that fires once.
