@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 
+	_ "github.com/cloche-sandbox/cloche/internal/bwrap/early" // bubblewrap's command line, at once
 	"github.com/cloche-sandbox/cloche/internal/cli"
 	_ "github.com/cloche-sandbox/cloche/internal/cli/early" // `cloche run`, at once
 	"github.com/cloche-sandbox/cloche/internal/cli/tree"

@@ -19,12 +19,12 @@ var layers = [][]string{
 	{"internal/cgroup/systemd", "internal/inspect", "internal/observe", "internal/oci/cgroups", "internal/plan", "internal/state"},
 	{"internal/launcher", "internal/named", "internal/overlay"},
 	{"internal/supervise"},
-	{"internal/prelude", "internal/oci"},
+	{"internal/prelude", "internal/bwrap", "internal/oci"},
 	{"internal/oci/early", "internal/oci/late"},
 	{"sandbox"},
 	{"attack"},
 	{"internal/cli"},
-	{"internal/cli/early", "internal/cli/tree"},
+	{"internal/cli/early", "internal/cli/tree", "internal/bwrap/early"},
 	{"cmd/cloche"},
 }
 

@@ -49,6 +49,8 @@ type builder struct {
 	cgroupDir *Data // prelude: the caller's cgroup
 	mayMake   Var   // prelude: whether it may make one there
 
+	seq      sequence   // of acts, in place of mounts
+	beside   beside     // with a Manner
 	remounts remounting // for kernels without mount_setattr
 
 	join *Join // nil: the command gets a sandbox of its own

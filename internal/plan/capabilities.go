@@ -20,6 +20,9 @@ const secureBits = 0xef
 // limitCapabilities makes sure that the command can never have more than the
 // policy keeps: the bounding set, and securebits where it keeps nothing.
 func (b *builder) limitCapabilities() {
+	if b.leavesCapabilities() && !b.ownUsers() {
+		return
+	}
 	b.begin(Step{Process: Command, Name: "capability bounds", Kind: KindCapabilities, Origin: b.capabilityOrigin()})
 	b.bound(CapabilitySet(b.policy.Capabilities))
 }
@@ -27,6 +30,9 @@ func (b *builder) limitCapabilities() {
 // dropCapabilities sets the other sets: inheritable, permitted, effective and
 // ambient hold exactly what the policy keeps.
 func (b *builder) dropCapabilities() {
+	if b.leavesCapabilities() {
+		return
+	}
 	keep := CapabilitySet(b.policy.Capabilities)
 	b.begin(Step{Process: Command, Name: "capabilities", Kind: KindCapabilities, Origin: b.capabilityOrigin()})
 	b.setCapabilities(keep, keep)
@@ -63,7 +69,7 @@ func (b *builder) initCapabilities() uint64 {
 // caller without either can gain nothing anyway once no_new_privs is set. Who will
 // start an executable nobody knows: it tries.
 func (b *builder) bound(keep uint64) {
-	certain := b.policy.Unshare.User || b.has(unix.CAP_SETPCAP)
+	certain := b.ownUsers() || b.has(unix.CAP_SETPCAP)
 	if !certain && !b.builds() {
 		return
 	}

@@ -40,7 +40,9 @@ func (b *builder) command() {
 		b.op(SysClone, Flags(flags...), null, null, null, null).to(b.child)
 		b.unlessEqual(Slot(b.child), ^uint64(0), Num(0), b.parent)
 		b.begin(Step{Process: Command, Name: "process group", Kind: KindTerminal})
-		b.op(SysSetpgid, Num(0), Num(0))
+		if b.in.Manner == nil {
+			b.op(SysSetpgid, Num(0), Num(0))
+		}
 	}
 	b.useTerminal()
 	b.rlimits()
@@ -67,8 +69,12 @@ func (b *builder) confineCommand() {
 	b.begin(Step{Process: Command, Name: "close descriptors"})
 	b.op(SysUmask, Slot(b.umask))
 	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
-	// The last moment: whatever is open beyond what was asked for ends with exec.
-	b.closeOnExec()
+	if b.in.Manner != nil {
+		b.handOn()
+	} else {
+		// The last moment: whatever is open beyond what was asked for ends with exec.
+		b.closeOnExec()
+	}
 
 	b.landlock()
 
@@ -77,6 +83,7 @@ func (b *builder) confineCommand() {
 	if b.in.Notify != nil {
 		b.loadNotify()
 	}
+	b.loadPrograms()
 	if len(b.in.Filter) > 0 {
 		b.begin(Step{Process: Command, Name: "seccomp " + b.policy.SeccompName(), Kind: KindSeccomp, Origin: b.policy.Origins["seccomp.profile"]})
 		b.loadFilter(b.in.Filter, filterFlags(b.in.FilterFlags))
@@ -116,7 +123,7 @@ func (b *builder) chdir() {
 		cwd = "/"
 	}
 	b.begin(Step{Process: Command, Name: "working directory", Kind: KindCwd, Path: cwd, Origin: b.policy.Origins["cwd"]})
-	b.op(SysChdir, b.path(cwd))
+	b.enter(cwd)
 	buf := buffer("cwd", 4096)
 	first := b.tmp("byte")
 	b.op(SysGetcwd, Ref(buf), Num(4096))

@@ -48,14 +48,7 @@ func (b *builder) dev(n *mountNode) {
 
 	b.begin(Step{Process: Init, Name: "devpts", Kind: KindDevpts, Path: n.Path + "/pts", Origin: n.Origin})
 	fs, mnt := b.tmp("fs"), b.tmp("mount")
-	b.op(SysFsopen, b.str("devpts"), Flags(cFsCloexec)).to(fs)
-	b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("ptmxmode"), b.str("0666"), Num(0))
-	b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("mode"), b.str("0620"), Num(0))
-	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
-	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNoexec)).to(mnt)
-	b.op(SysMoveMount, Slot(mnt), b.str(""), Slot(tree), b.str("pts"), Flags(cMoveEmpty))
-	b.op(SysClose, Slot(fs))
-	b.op(SysClose, Slot(mnt))
+	b.devpts(tree)
 
 	b.begin(Step{Process: Init, Name: "shared memory", Kind: KindTmpfs, Path: n.Path + "/shm", Origin: n.Origin})
 	b.scratchTree(shm, 0o1777, mnt)
@@ -73,6 +66,19 @@ func (b *builder) dev(n *mountNode) {
 		b.op(SysClose, Slot(mnt))
 	}
 	b.op(SysClose, Slot(tree))
+}
+
+// devpts mounts a devpts(5) of the sandbox's own at pts in dev.
+func (b *builder) devpts(dev Var) {
+	fs, mnt := b.tmp("fs"), b.tmp("mount")
+	b.op(SysFsopen, b.str("devpts"), Flags(cFsCloexec)).to(fs)
+	b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("ptmxmode"), b.str("0666"), Num(0))
+	b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("mode"), b.str("0620"), Num(0))
+	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
+	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNoexec)).to(mnt)
+	b.op(SysMoveMount, Slot(mnt), b.str(""), Slot(dev), b.str("pts"), Flags(cMoveEmpty))
+	b.op(SysClose, Slot(fs))
+	b.op(SysClose, Slot(mnt))
 }
 
 // addedToDev makes the names that other entries want in a fresh /dev, which is

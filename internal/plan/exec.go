@@ -22,6 +22,7 @@ func (b *builder) exec() {
 
 	// A name with a slash is not searched for.
 	b.op(Load, Slot(VarArgv), Num(8)).to(cmd)
+	b.renameCommand()
 	b.op(Copy, Num(0), Slot(cmd), Num('/'), Num(unix.PathMax)).to(n)
 	b.op(Alu, Slot(cmd), Num(0), all, Num(0), Slot(n)).to(at)
 	b.op(Load, Slot(at), Num(1)).to(c)
@@ -57,6 +58,12 @@ func (b *builder) exec() {
 	b.ifEqual(Slot(n), ^uint64(0), errnoArg("ENOENT", unix.ENOENT), next)
 	b.ifEqual(Slot(n), ^uint64(0), errnoArg("ENOTDIR", unix.ENOTDIR), next)
 	b.ifEqual(Slot(n), ^uint64(0), errnoArg("EACCES", unix.EACCES), denied)
+	var script Label
+	if b.in.Manner != nil {
+		script = b.label()
+		b.set(cmd, Ref(buf))
+		b.ifEqual(Slot(n), ^uint64(0), errnoArg("ENOEXEC", unix.ENOEXEC), script)
+	}
 	// Any other error ends the search: the same call again, for its report.
 	b.op(SysExecve, Ref(buf), Slot(VarArgv), Slot(VarEnvp))
 	b.mark(denied)
@@ -75,7 +82,12 @@ func (b *builder) exec() {
 
 	b.mark(direct)
 	b.mark(last)
-	b.op(SysExecve, Slot(cmd), Slot(VarArgv), Slot(VarEnvp))
+	call := b.op(SysExecve, Slot(cmd), Slot(VarArgv), Slot(VarEnvp))
+	if script != 0 {
+		call.on(int(unix.ENOEXEC), script)
+		b.mark(script)
+		b.asScript(Slot(cmd))
+	}
 }
 
 // errnoArg is a failed system call's result.

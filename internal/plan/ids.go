@@ -15,7 +15,11 @@ import (
 func (b *builder) mapIDs() {
 	u := b.policy.User
 	if !b.policy.Unshare.User {
+		b.becomeJoined()
 		return
+	}
+	if m := b.in.Manner; m != nil && m.IDsFD >= 0 {
+		return // somebody else has written them
 	}
 	origin := b.originOf("user.mode", "user.uid")
 	if u.Mode == policy.UserRanges {
@@ -92,7 +96,7 @@ func (b *builder) writeFile(proc Var, path, text string) {
 // setgroups, gid, uid, in this order, on the only thread there is.
 func (b *builder) changeIDs() {
 	u := b.policy.User
-	if b.policy.Unshare.User || u.Mode != policy.UserSingle {
+	if b.ownUsers() || u.Mode != policy.UserSingle {
 		return
 	}
 	b.begin(Step{Process: Command, Name: "change ids", Kind: KindIDs, Origin: b.originOf("user.mode", "user.uid")})
@@ -110,6 +114,8 @@ func (b *builder) changeIDs() {
 func (b *builder) protectInit() {
 	b.begin(Step{Process: Init, Name: "protect pid 1"})
 	b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(0), Num(0), Num(0), Num(0))
-	b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
-	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str("cloche"))
+	if b.diesWithParent() {
+		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+	}
+	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str(b.processName()))
 }

@@ -7,11 +7,14 @@ import "golang.org/x/sys/unix"
 // outside is touched, the old root gone before the command is made.
 func (b *builder) init() error {
 	b.beginInit()
+	b.awaitIDs()
 	b.startNetwork() // first, as it takes longest
 	b.enterCgroup()
 	b.mapIDs()
 	b.protectInit()
-	if b.policy.Unshare.Mount {
+	if b.in.Sequence != nil {
+		b.buildSequence()
+	} else if b.policy.Unshare.Mount {
 		if err := b.buildRoot(); err != nil {
 			return err
 		}
@@ -20,6 +23,10 @@ func (b *builder) init() error {
 	b.enterNetwork()
 	if b.policy.Unshare.Mount {
 		b.pivot()
+	}
+	if b.in.Manner != nil {
+		b.beforeCommand()
+		return nil
 	}
 	b.session()
 	return nil
@@ -41,6 +48,10 @@ func (b *builder) settle() {
 		return
 	}
 	b.mark(b.parent)
+	if b.in.Manner != nil {
+		b.settleBeside()
+		return
+	}
 	if b.in.Notify != nil {
 		b.handOver()
 	}
@@ -74,6 +85,12 @@ func (b *builder) settle() {
 		b.op(SysExitGroup, Num(125))
 		b.mark(loop)
 	}
+	b.giveBack()
+	b.resident = false
+}
+
+// giveBack returns the memory of the set-up to the kernel.
+func (b *builder) giveBack() {
 	// The stack holds the command's arguments and environment, which pid 1 has no
 	// use for: given back as well, from argv's page up. The range ends above the
 	// stack, so madvise(2) complains (ENOMEM) after doing it.
@@ -82,7 +99,6 @@ func (b *builder) settle() {
 	b.op(SysMadvise, Slot(stack), Num(16<<20), named("MADV_DONTNEED", unix.MADV_DONTNEED)).ignoring()
 	b.op(SysMunmap, RegionArg(SetupROAddress), RegionArg(SetupROLength)).ignoring()
 	b.op(SysMunmap, RegionArg(SetupRWAddress), RegionArg(SetupRWLength)).ignoring()
-	b.resident = false
 }
 
 // wait is pid 1's loop: it passes on signals that come from outside, reaps
@@ -92,6 +108,10 @@ func (b *builder) wait() {
 		return
 	}
 	b.begin(Step{Process: Init, Name: "wait", Kind: KindWait})
+	if b.in.Manner != nil {
+		b.waitForAll()
+		return
+	}
 	b.resident = true
 	defer func() { b.resident = false }()
 

@@ -8,7 +8,7 @@ func (b *builder) startInPlace(in *InPlace) {
 	b.whole = b.newVar("arguments")
 	b.asked = b.label()
 	b.set(VarOnFatal, Target(b.asked))
-	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str("cloche")).ignoring()
+	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str(b.processName())).ignoring()
 	// Kept whole for the program that explains; the command gets its own part.
 	b.set(b.whole, Slot(VarArgv))
 	b.advance(VarArgv, uint64(8*in.ArgvSkip))
@@ -63,6 +63,13 @@ func (b *builder) explain(code Var) {
 		b.set(reported, Num(125))
 	}
 	b.mark(tell)
+	b.askProgram(reported, exit)
+	b.mark(exit)
+}
+
+// askProgram executes the program that explains; where it can't be, it goes on at exit.
+func (b *builder) askProgram(reported Var, exit Label) {
+	in, n := b.inPlace(), b.tmp("n")
 	b.set(VarOnFatal, Target(exit)) // from here on: give up
 	const prefix = ExplainVariable + "="
 	text := &Data{Section: SetupRW, Bytes: append([]byte(prefix), make([]byte, 96)...), Text: `"` + prefix + `…"`}
@@ -81,7 +88,6 @@ func (b *builder) explain(code Var) {
 	env := b.explainEnvironment(text)
 	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
 	b.op(SysExecveat, Num(uint64(in.ExeFD)), b.str(""), Slot(b.whole), env, Flags(cEmptyPath)).ignoring()
-	b.mark(exit)
 }
 
 // explainEnvironment is the environment that `cloche run` was started with, after

@@ -26,6 +26,7 @@ func (b *builder) launcher() {
 	// may end the set-up half-way.
 	b.op(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), Ref(words("~[]", ^uint64(0))), Ref(b.oldMask), Num(8))
 	ns := b.policy.Unshare
+	b.joinBefore()
 	if ns.User && (b.has(unix.CAP_SETGID) || b.prelude() != nil) {
 		// The caller's supplementary groups would stay effective inside, where
 		// setgroups is denied for good.
@@ -50,6 +51,10 @@ func (b *builder) launcher() {
 	add(ns.PID, cNewPID)
 	add(ns.IPC, cNewIPC)
 	add(ns.UTS, cNewUTS)
+	if b.atOnce() {
+		add(ns.Net, cNewNet)
+		add(b.cgroupAtOnce(), cNewCgroup)
+	}
 
 	pid := b.newVar("init")
 	inside := b.label()
@@ -66,7 +71,9 @@ func (b *builder) launcher() {
 		b.op(SysClone, Flags(append(flags, cSigchld)...), null, null, null, null).to(pid)
 	}
 	b.ifEqual(Slot(pid), ^uint64(0), Num(0), inside)
-	if !b.supervised() {
+	if b.in.Manner != nil {
+		b.attendBeside(pid)
+	} else if !b.supervised() {
 		b.attend(pid)
 	} else {
 		b.send(RecordPID, Slot(pid))
@@ -100,7 +107,7 @@ func (b *builder) enterCgroup() {
 			b.op(SysWrite, Num(uint64(fd)), b.str("0"), Num(1))
 		}
 	}
-	if b.policy.Unshare.Cgroup {
+	if b.policy.Unshare.Cgroup && !b.cgroupAtOnce() {
 		b.begin(Step{Process: Init, Name: "cgroup namespace", Kind: KindClone})
 		b.op(SysUnshare, named("CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP))
 	}

@@ -11,7 +11,7 @@ import (
 // is a second processor. The two share their descriptors. The namespace's comes
 // to lie on one that pid 1 opened before, so that both know its number.
 func (b *builder) startNetwork() {
-	if !b.policy.Unshare.Net {
+	if !b.policy.Unshare.Net || b.atOnce() {
 		return
 	}
 	b.netns, b.netMaker = b.newVar("netns"), b.newVar("maker")
@@ -23,7 +23,7 @@ func (b *builder) startNetwork() {
 
 	b.begin(Step{Process: Network, Name: "network namespace", Kind: KindClone, Origin: b.policy.Origins["network.mode"]})
 	b.op(SysUnshare, named("CLONE_NEWNET", unix.CLONE_NEWNET))
-	b.loopback()
+	b.loopback(Network)
 	b.op(SysOpenat, Slot(b.netns), b.str("self/ns/net"), Flags(cRdonly, cCloexec), Num(0)).to(fd)
 	b.op(SysDup3, Slot(fd), Slot(b.netns), Flags(cCloexec))
 	b.op(SysClose, Slot(fd))
@@ -33,11 +33,11 @@ func (b *builder) startNetwork() {
 
 // loopback brings lo up in a private network namespace, netdevice(7). IPv6's
 // ::1 comes with it.
-func (b *builder) loopback() {
+func (b *builder) loopback(by Process) {
 	if b.policy.Network != policy.NetworkPrivate {
 		return
 	}
-	b.begin(Step{Process: Network, Name: "loopback", Kind: KindLoopback, Origin: b.policy.Origins["network.mode"]})
+	b.begin(Step{Process: by, Name: "loopback", Kind: KindLoopback, Origin: b.policy.Origins["network.mode"]})
 	ifreq := &Data{Bytes: make([]byte, 40), Align: 8, Text: `{ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING}`}
 	copy(ifreq.Bytes, "lo")
 	ifreq.Bytes[16] = unix.IFF_UP | unix.IFF_RUNNING
@@ -50,6 +50,10 @@ func (b *builder) loopback() {
 // enterNetwork waits for the namespace and enters it, setns(2).
 func (b *builder) enterNetwork() {
 	if !b.policy.Unshare.Net {
+		return
+	}
+	if b.atOnce() {
+		b.loopback(Init)
 		return
 	}
 	b.begin(Step{Process: Init, Name: "enter the network namespace", Kind: KindClone})

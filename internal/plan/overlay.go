@@ -44,7 +44,7 @@ func (b *builder) overlayTree(n *mountNode, v Var) {
 	set("lowerdir", strings.Join(lower, ":"))
 	set("upperdir", upper)
 	set("workdir", work)
-	if b.policy.Unshare.User {
+	if b.ownUsers() {
 		b.op(SysFsconfig, Slot(fs), Flags(cfgFlag), b.str("userxattr"), null, Num(0))
 	}
 	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))

@@ -19,7 +19,10 @@ type Input struct {
 	Filter      []unix.SockFilter // of the command; nil: none
 	FilterFlags uint              // SECCOMP_FILTER_FLAG_* to load it with
 	InitFilter  []unix.SockFilter // of pid 1
-	Notify      *Notify           // nil: no call is answered by the supervisor
+	// Programs are filters that somebody else has compiled; they are loaded in this order,
+	// before Filter.
+	Programs [][]unix.SockFilter
+	Notify   *Notify // nil: no call is answered by the supervisor
 
 	// File descriptors that the launcher inherits beside 0, 1, 2 and the
 	// command's own extra ones, which are 3 to 2+ExtraFiles.
@@ -32,6 +35,11 @@ type Input struct {
 
 	// Terminal says which of 0, 1 and 2 are the sandbox's own pseudo-terminal.
 	Terminal [3]bool
+
+	// Sequence makes the root in place of the policy's Mounts.
+	Sequence []Act
+	// Manner is how the sandbox lives beside its caller; nil: as Cloche's own do.
+	Manner *Manner
 
 	// Standalone makes an image that needs no supervisor, for `cloche build`.
 	Standalone *Standalone
@@ -129,6 +137,16 @@ const (
 	KindContainerMount
 	KindContainerDevice
 	KindContainerProcess
+	KindPlace   // what a mount is put on, and the directories on the way to it
+	KindContent // of a file that is being made
+	KindSymlink
+	KindMode
+	KindReadOnly   // of a mount that is there
+	KindJoinBeside // a namespace that is there
+	KindNoUserNS   // that no further user namespace can be made
+	KindLockFile
+	KindReport
+	KindLabel
 )
 
 // Error is a policy that can't be planned on this host. It names the setting,
@@ -182,7 +200,11 @@ func Compile(in Input) (*Plan, error) {
 	if err := b.checkNotify(); err != nil {
 		return nil, err
 	}
-	if err := b.arrangeMounts(); err != nil {
+	if in.Sequence != nil {
+		if err := b.checkSequence(); err != nil {
+			return nil, err
+		}
+	} else if err := b.arrangeMounts(); err != nil {
 		return nil, err
 	}
 	b.launcher()

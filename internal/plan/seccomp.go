@@ -24,6 +24,16 @@ func (b *builder) loadFilter(prog []unix.SockFilter, flags Arg) { b.loadFilterTo
 
 // loadFilterTo keeps the result, which is a listener where flags ask for one.
 func (b *builder) loadFilterTo(prog []unix.SockFilter, flags Arg, to Var) {
+	b.op(SysSeccomp, named("SECCOMP_SET_MODE_FILTER", unix.SECCOMP_SET_MODE_FILTER), flags, Ref(filterProgram(prog))).to(to)
+}
+
+// prctlFilter is loadFilter by prctl(2).
+func (b *builder) prctlFilter(prog []unix.SockFilter) {
+	b.op(SysPrctl, named("PR_SET_SECCOMP", unix.PR_SET_SECCOMP), named("SECCOMP_MODE_FILTER", unix.SECCOMP_MODE_FILTER), Ref(filterProgram(prog)), Num(0), Num(0))
+}
+
+// filterProgram is a struct sock_fprog.
+func filterProgram(prog []unix.SockFilter) *Data {
 	code := &Data{Bytes: make([]byte, 8*len(prog)), Align: 8, Text: "[" + strconv.Itoa(len(prog)) + " instructions]"}
 	for i, in := range prog {
 		at := code.Bytes[8*i:]
@@ -33,5 +43,5 @@ func (b *builder) loadFilterTo(prog []unix.SockFilter, flags Arg, to Var) {
 	}
 	fprog := &Data{Bytes: make([]byte, 16), Align: 8, Relocs: []Reloc{{Off: 8, To: code}}, Text: "{len=" + strconv.Itoa(len(prog)) + ", filter=…}"}
 	binary.LittleEndian.PutUint16(fprog.Bytes, uint16(len(prog)))
-	b.op(SysSeccomp, named("SECCOMP_SET_MODE_FILTER", unix.SECCOMP_SET_MODE_FILTER), flags, Ref(fprog)).to(to)
+	return fprog
 }

@@ -48,7 +48,11 @@ func Become(spec *Spec, argv []string, skip int) error {
 
 func (pr *Prepared) become(argv []string, skip int) error {
 	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	how := unix.O_CLOEXEC | unix.O_NONBLOCK
+	if pr.spec.Manner != nil {
+		how = unix.O_CLOEXEC // the launcher waits for what comes by it
+	}
+	if err := unix.Pipe2(pipe[:], how); err != nil {
 		return os.NewSyscallError("pipe2", err)
 	}
 	defer unix.Close(pipe[0])

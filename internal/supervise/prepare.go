@@ -43,7 +43,7 @@ func Explain(spec *Spec, skip int) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	if skip >= 0 && CanBecome(spec) {
+	if skip >= 0 && (spec.Manner != nil || CanBecome(spec)) {
 		first := pr.input.StatusFD
 		in := pr.inPlace([2]int{first, first + 1}, first+2, skip)
 		for i := range pr.input.EntryFDs {
@@ -144,9 +144,13 @@ func (pr *Prepared) lookAround() error {
 	if p.Landlock == policy.LandlockRequire && facts.LandlockABI == 0 {
 		return &plan.Error{Setting: "landlock require", Origin: p.Origins["landlock.mode"], Why: "this kernel has no Landlock, or it is not in its lsm= list", Fix: "switch it on, or ask for it where-available"}
 	}
-	statPaths(&facts, p)
+	if spec.Sequence != nil {
+		facts.Stat(plan.SequencePaths(spec.Sequence)...)
+	} else {
+		statPaths(&facts, p)
+	}
 
-	in := plan.Input{Policy: p, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
+	in := plan.Input{Policy: p, Sequence: spec.Sequence, Manner: spec.Manner, Programs: spec.Programs, Facts: facts, ExtraFiles: len(spec.ExtraFiles), ControlFD: -1, CgroupFD: -1, Terminal: spec.Terminal}
 	f, err := filterOf(p, &facts)
 	if err != nil {
 		return err

@@ -38,6 +38,13 @@ type Spec struct {
 	// OnStopped is called when the command was stopped by a signal (Ctrl-Z).
 	OnStopped func(p *Process, sig syscall.Signal)
 
+	// Sequence makes the root in place of the policy's Mounts; Manner is how the sandbox
+	// lives beside its caller; Programs are filters that come before the policy's. They are
+	// for Become alone.
+	Sequence []plan.Act
+	Manner   *plan.Manner
+	Programs [][]unix.SockFilter
+
 	// Notify has system calls answered by a function; nil: by the kernel alone.
 	Notify *Notify
 
