@@ -222,8 +222,10 @@ func readFD(fd, most int) ([]byte, error) {
 // readArgs is readFD of arguments: more than the kernel passes to a program is no use.
 func readArgs(fd int) ([]byte, error) { return readFD(fd, 8<<20) }
 
-// notFilters is what bubblewrap says of a file that is no array of struct sock_filter.
-const notFilters = "Invalid seccomp data, must be multiple of 8"
+// said is an error in bubblewrap's words, which begin with a capital letter.
+type said string
+
+func (s said) Error() string { return string(s) }
 
 // readProgram reads a compiled filter: an array of struct sock_filter.
 func readProgram(fd int) ([]unix.SockFilter, error) {
@@ -233,7 +235,7 @@ func readProgram(fd int) ([]unix.SockFilter, error) {
 		return nil, failed("Can't read seccomp data", err)
 	}
 	if len(data)%size != 0 {
-		return nil, errors.New(notFilters)
+		return nil, said("Invalid seccomp data, must be multiple of 8")
 	}
 	prog := make([]unix.SockFilter, len(data)/size)
 	for i := range prog {
