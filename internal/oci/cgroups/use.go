@@ -17,7 +17,10 @@ import (
 // freezer is the directory that freezes the group.
 func (g *Group) freezer() (*cgroup.Dir, error) {
 	i := g.holder("freezer")
-	if i < 0 {
+	switch {
+	case len(g.state.Dirs) == 0:
+		return nil, errNoCgroup
+	case i < 0:
 		return nil, errNoFreezer
 	}
 	return g.open(i)
@@ -46,7 +49,7 @@ func (g *Group) freeze(on bool) error {
 // Frozen reports whether the group is frozen. One that is gone, or that can't be, is not.
 func (g *Group) Frozen() (bool, error) {
 	d, err := g.freezer()
-	if err == errNoFreezer || errors.Is(err, unix.ENOENT) {
+	if err == errNoFreezer || err == errNoCgroup || errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
 	if err != nil {
