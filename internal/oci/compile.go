@@ -61,6 +61,7 @@ func (k *compiler) compile() error {
 	if err := k.process(c.Process, &k.in.Process); err != nil {
 		return err
 	}
+	k.in.Process.Console = c.Process.Terminal
 	if err := k.labels(c.Process, &k.in); err != nil {
 		return err
 	}
