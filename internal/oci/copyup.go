@@ -3,6 +3,9 @@ package oci
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -34,10 +37,64 @@ func (m *maker) copyUp() error {
 		return fmt.Errorf("tmpcopyup: open the new file system: %w", err)
 	}
 	defer unix.Close(to)
+	back, err := m.asContainerRoot()
+	if err != nil {
+		return fmt.Errorf("tmpcopyup: %w", err)
+	}
+	defer back()
 	if err := copyTree(from, to, 0); err != nil {
 		return fmt.Errorf("tmpcopyup: %w", err)
 	}
 	return nil
+}
+
+// asContainerRoot has this thread make files as the root of the container's user
+// namespace does: a file system of that namespace takes no file of anybody else's.
+// Its capabilities stay; back undoes it.
+func (m *maker) asContainerRoot() (back func(), err error) {
+	if !m.compiler.userNS() || m.compiler.facts.CapEff&(1<<unix.CAP_SETUID) == 0 {
+		return func() {}, nil
+	}
+	dir := "/proc/" + strconv.Itoa(m.pid()) + "/"
+	uid, err := hostID(dir + "uid_map")
+	if err != nil {
+		return nil, err
+	}
+	gid, err := hostID(dir + "gid_map")
+	if err != nil {
+		return nil, err
+	}
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var before [2]unix.CapUserData
+	if err := unix.Capget(&header, &before[0]); err != nil {
+		return nil, os.NewSyscallError("capget", err)
+	}
+	// credentials(7): both are of this thread alone, to which it is locked.
+	back = func() {
+		_ = unix.Setfsuid(os.Geteuid())
+		_ = unix.Setfsgid(os.Getegid())
+	}
+	_ = unix.Setfsgid(gid)
+	_ = unix.Setfsuid(uid)
+	if err := unix.Capset(&header, &before[0]); err != nil {
+		back()
+		return nil, os.NewSyscallError("capset", err)
+	}
+	return back, nil
+}
+
+// hostID is the id on the host of id 0, as an id map tells it.
+func hostID(name string) (int, error) {
+	text, err := readFile(name)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "0" {
+			return strconv.Atoi(f[1])
+		}
+	}
+	return 0, fmt.Errorf("%s: id 0 is not mapped", name)
 }
 
 const maxCopyDepth = 64
