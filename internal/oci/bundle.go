@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -47,32 +46,78 @@ func readBundle(dir string) (c *config, text []byte, err error) {
 	return c, text, err
 }
 
-// readRegular reads a file that has to be one, of at most limit bytes.
+// readRegular reads a file that has to be one, of at most limit bytes. It goes
+// around package os, whose poller would be set up for it.
 func readRegular(name string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: name, Err: err}
 	}
-	if !st.Mode().IsRegular() {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, fmt.Errorf("%s: it is not a regular file", name)
 	}
-	if st.Size() > limit {
+	if st.Size > limit {
 		return nil, tooLong(name, limit)
 	}
-	text := make([]byte, 0, st.Size()+1)
-	buf := bytes.NewBuffer(text)
-	if _, err := buf.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
-		return nil, err
+	text := make([]byte, 0, st.Size+1)
+	for {
+		if len(text) == cap(text) {
+			text = append(text, 0)[:len(text)]
+		}
+		n, err := unix.Read(fd, text[len(text):cap(text)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: name, Err: err}
+		}
+		if n == 0 {
+			return text, nil
+		}
+		if text = text[:len(text)+n]; int64(len(text)) > limit {
+			return nil, tooLong(name, limit)
+		}
 	}
-	if int64(buf.Len()) > limit {
-		return nil, tooLong(name, limit)
+}
+
+// writeNew writes a file that is not there, or nobody's yet.
+func writeNew(name string, text []byte) error {
+	fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: name, Err: err}
 	}
-	return buf.Bytes(), nil
+	for len(text) > 0 {
+		n, err := unix.Write(fd, text)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			unix.Close(fd)
+			return &os.PathError{Op: "write", Path: name, Err: err}
+		}
+		text = text[n:]
+	}
+	return unix.Close(fd)
+}
+
+// readFile is a small file of the kernel's.
+func readFile(name string) (string, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, 4096)
+	n, err := unix.Read(fd, buf)
+	if err != nil {
+		return "", &os.PathError{Op: "read", Path: name, Err: err}
+	}
+	return string(buf[:n]), nil
 }
 
 func tooLong(name string, limit int64) error {

@@ -2,7 +2,6 @@ package oci
 
 import (
 	"fmt"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -395,9 +394,4 @@ func (k *compiler) idMapping(at string, m *specs.Mount, o *mountOptions, pm *pla
 	pm.IDMap, pm.IDMapRecursive = k.give(fd), o.idmapRecursive
 	pm.Outside = pm.Type == ""
 	return nil
-}
-
-func readFile(name string) (string, error) {
-	b, err := os.ReadFile(name)
-	return string(b), err
 }

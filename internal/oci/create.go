@@ -99,7 +99,7 @@ func (m *maker) begin(id string) error {
 	if ct.lock, err = lockDir(ct.dir(), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("lock %s: %w", ct.dir(), err)
 	}
-	err = os.WriteFile(filepath.Join(ct.dir(), configFile), text, 0o600)
+	err = writeNew(filepath.Join(ct.dir(), configFile), text)
 	if err == nil {
 		err = ct.save()
 	}

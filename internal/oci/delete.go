@@ -56,7 +56,14 @@ func Delete(g *Global, id string, force bool) error {
 			return fmt.Errorf("cannot delete container %s that is not stopped: %s", id, status)
 		}
 	}
-	return c.destroy()
+	group, err := c.halfMade()
+	if err != nil && c.Made {
+		return err
+	}
+	if group != nil {
+		defer group.Close()
+	}
+	return c.destroy(group)
 }
 
 // takeOver waits for the lock. One who makes the container and does not let go is
@@ -102,22 +109,15 @@ func (c *Container) halfMade() (*cgroups.Group, error) {
 	return cgroups.Prepare(cg)
 }
 
-// destroy kills and removes all of a container.
-func (c *Container) destroy() error {
+// destroy kills and removes all of a container. group may be nil.
+func (c *Container) destroy(group *cgroups.Group) error {
 	var errs []error
-	group, err := c.halfMade()
-	if err != nil && c.Made {
-		errs = append(errs, err)
-	}
 	if err := c.signal(unix.SIGKILL); err != nil && !errors.Is(err, errNotRunning) {
 		errs = append(errs, err)
 	}
-	if group != nil {
-		defer group.Close()
-		if len(group.State().Dirs) > 0 {
-			if err := group.Signal(unix.SIGKILL); err != nil {
-				errs = append(errs, err)
-			}
+	if group != nil && len(group.State().Dirs) > 0 {
+		if err := group.Signal(unix.SIGKILL); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if c.Pid > 0 {
@@ -134,11 +134,16 @@ func (c *Container) destroy() error {
 		return errors.Join(errs...) // the directory stays, to be tried again
 	}
 	// The state first: without it the rest is a leftover.
-	if err := os.Remove(filepath.Join(c.dir(), stateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+	for _, name := range [...]string{stateFile, configFile} {
+		if err := unix.Unlink(filepath.Join(c.dir(), name)); err != nil && err != unix.ENOENT {
+			return &os.PathError{Op: "remove", Path: filepath.Join(c.dir(), name), Err: err}
+		}
 	}
 	if c.Made {
 		c.runPoststop()
+	}
+	if unix.Rmdir(c.dir()) == nil {
+		return nil
 	}
 	return os.RemoveAll(c.dir())
 }

@@ -26,7 +26,7 @@ func Run(g *Global, id string, o *RunOptions) (status int, err error) {
 	}
 	signals := make(chan os.Signal, 64)
 	if !o.Detach {
-		signal.Notify(signals)
+		signal.Notify(signals, forwardable()...)
 	}
 	if err := m.begin(id); err != nil {
 		return -1, err
@@ -43,18 +43,37 @@ func Run(g *Global, id string, o *RunOptions) (status int, err error) {
 		reap(pid)
 		return -1, errors.Join(err, m.undo())
 	}
-	m.release()
 	if o.Detach {
+		m.release()
 		return 0, nil
 	}
+	c.unlock()
 	status = forward(pid, signals, term)
 	if term != nil {
 		term.restore()
 	}
 	if o.Keep {
+		m.group.Close()
 		return status, nil
 	}
-	return status, Delete(g, id, true)
+	return status, m.remove()
+}
+
+// remove takes a container away whose process has been waited for.
+func (m *maker) remove() error {
+	c := m.container
+	defer m.group.Close()
+	fd, err := lockDir(c.dir(), unix.LOCK_EX)
+	if errors.Is(err, errNotExist) {
+		return nil // somebody has deleted it meanwhile
+	}
+	if err != nil {
+		return err
+	}
+	c.lock = fd
+	defer c.unlock()
+	c.Pid = 0
+	return c.destroy(m.group)
 }
 
 func reap(pid int) unix.WaitStatus {
@@ -73,33 +92,42 @@ func exitStatus(ws unix.WaitStatus) int {
 	return ws.ExitStatus()
 }
 
+// forwardable are the signals that are passed on: all but those that are about this
+// process, and those that nobody can catch.
+func forwardable() []os.Signal {
+	var all []os.Signal
+	for s := unix.Signal(1); s <= 64; s++ {
+		switch s {
+		case unix.SIGCHLD, unix.SIGURG, unix.SIGPROF, unix.SIGKILL, unix.SIGSTOP, unix.SIGWINCH, 32, 33, 34: // the Go runtime's own, and libc's
+		default:
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // forward passes signals on to a process until it ends, and reaps what comes to
 // this process meanwhile.
 func forward(pid int, signals chan os.Signal, term *terminal) int {
-	for {
-		// Before a wait, so that none is missed: SIGCHLD is among the signals.
-		for {
-			var ws unix.WaitStatus
-			n, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
-			if err == unix.EINTR {
-				continue
-			}
-			if err != nil || n <= 0 {
-				break
-			}
-			if n == pid {
-				return exitStatus(ws)
+	if term != nil && term.master != nil {
+		signal.Notify(signals, unix.SIGWINCH)
+	}
+	go func() {
+		for s := range signals {
+			if s == unix.SIGWINCH {
+				term.resize()
+			} else {
+				_ = unix.Kill(pid, s.(syscall.Signal))
 			}
 		}
-		s, ok := (<-signals).(syscall.Signal)
-		switch {
-		case !ok || s == unix.SIGCHLD || s == unix.SIGURG: // of the Go runtime's own
-		case s == unix.SIGWINCH:
-			if term != nil {
-				term.resize()
-			}
-		default:
-			_ = unix.Kill(pid, s)
+	}()
+	for {
+		var ws unix.WaitStatus
+		switch n, err := unix.Wait4(-1, &ws, 0, nil); {
+		case n == pid:
+			return exitStatus(ws)
+		case err != nil && err != unix.EINTR:
+			return -1 // somebody else has waited for it
 		}
 	}
 }

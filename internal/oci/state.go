@@ -143,7 +143,7 @@ func (c *Container) save() error {
 // writeFile replaces a file as a whole.
 func writeFile(dir, name string, text []byte) error {
 	tmp := filepath.Join(dir, "."+name)
-	if err := os.WriteFile(tmp, text, 0o600); err != nil {
+	if err := writeNew(tmp, text); err != nil {
 		return err
 	}
 	return os.Rename(tmp, filepath.Join(dir, name))
@@ -189,12 +189,12 @@ func (c *Container) spec() (*config, error) {
 
 // processStat is the state and the start time of a process; ok is false when there is none.
 func processStat(pid int) (state byte, start uint64, ok bool) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	text, err := readFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return 0, 0, false
 	}
 	// The name in parentheses can hold anything, spaces and parentheses too.
-	_, rest, found := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
+	_, rest, found := strings.Cut(text[strings.LastIndexByte(text, ')')+1:], " ")
 	fields := strings.Fields(rest)
 	if !found || len(fields) < 20 {
 		return 0, 0, false

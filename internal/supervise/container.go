@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -18,9 +19,9 @@ import (
 type ContainerImage struct {
 	plan     *plan.Plan
 	index    []int
-	status   *os.File
-	control  *os.File
-	launcher int
+	// Both block: a wait for the image takes no poller, and no other thread.
+	status, control int
+	launcher        int
 }
 
 // StartContainer executes the image of a plan. files are its descriptors from 0 on,
@@ -37,21 +38,21 @@ func StartContainer(p *plan.Plan, statusFD, controlFD int, files []uintptr, args
 		return nil, err
 	}
 	defer memfd.release()
-	c := &ContainerImage{plan: p, index: image.Ops}
-	status, w, err := os.Pipe()
-	if err != nil {
+	c := &ContainerImage{plan: p, index: image.Ops, control: -1}
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("status pipe: %w", err)
 	}
-	c.status = status
-	defer w.Close()
+	c.status = pipe[0]
+	defer unix.Close(pipe[1])
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		c.Close()
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	c.control = os.NewFile(uintptr(pair[0]), "control")
+	c.control = pair[0]
 	defer unix.Close(pair[1])
-	files[statusFD], files[controlFD] = w.Fd(), uintptr(pair[1])
+	files[statusFD], files[controlFD] = uintptr(pipe[1]), uintptr(pair[1])
 	files = append(files, uintptr(memfd.fd))
 	c.launcher, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(len(files)-1), args, &syscall.ProcAttr{Env: env, Files: files})
 	if err != nil {
@@ -64,7 +65,7 @@ func StartContainer(p *plan.Plan, statusFD, controlFD int, files []uintptr, args
 // Next is the next record, and its numbers. io.EOF: all its processes are gone, have
 // become others, or write to the FIFO of start now.
 func (c *ContainerImage) Next() (kind plan.RecordKind, a, b uint32, err error) {
-	r, err := readRecord(c.status)
+	r, err := readRecord(rawReader(c.status))
 	if err != nil {
 		return 0, 0, 0, err
 	}
@@ -84,8 +85,19 @@ func (c *ContainerImage) explain(r record) error {
 
 // Answer lets the image go on.
 func (c *ContainerImage) Answer() error {
-	_, err := c.control.Write([]byte{1})
+	_, err := unix.Write(c.control, []byte{1})
 	return err
+}
+
+// rawReader reads a descriptor that blocks.
+type rawReader int
+
+func (r rawReader) Read(b []byte) (int, error) {
+	n, err := unix.Read(int(r), b)
+	if err == nil && n == 0 {
+		return 0, io.EOF
+	}
+	return max(n, 0), err
 }
 
 // Receive is a descriptor that the image has sent, and which, see plan.SentTerminal.
@@ -93,7 +105,7 @@ func (c *ContainerImage) Receive() (kind byte, fd int, err error) {
 	var one [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	for {
-		n, oobn, _, _, err := unix.Recvmsg(int(c.control.Fd()), one[:], oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, _, _, err := unix.Recvmsg(c.control, one[:], oob, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
 			continue
 		}
@@ -131,9 +143,11 @@ func (c *ContainerImage) Launcher() int { return c.launcher }
 
 // Close closes what image and starter talk over: an image that waits for an answer ends.
 func (c *ContainerImage) Close() {
-	c.status.Close()
-	if c.control != nil {
-		c.control.Close()
+	for _, fd := range [...]*int{&c.status, &c.control} {
+		if *fd >= 0 {
+			unix.Close(*fd)
+		}
+		*fd = -1
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"syscall"
 
 	"github.com/cloche-sandbox/cloche/internal/plan"
@@ -17,7 +16,7 @@ type record struct {
 }
 
 // readRecord reads the next record; io.EOF when the image and pid 1 are gone.
-func readRecord(f *os.File) (record, error) {
+func readRecord(f io.Reader) (record, error) {
 	var buf [plan.RecordSize]byte
 	for n := 0; n < len(buf); {
 		m, err := f.Read(buf[n:])
