@@ -57,7 +57,13 @@ func (k *compiler) mounts() error {
 		covered = append(covered, pm.Dest)
 		k.in.Mounts = append(k.in.Mounts, pm)
 	}
-	k.in.Cwd = path.Clean(k.c.Process.Cwd)
+	cwd := plan.ContainerMount{Dest: path.Clean(k.c.Process.Cwd)}
+	if cwd.Dest != "/" {
+		k.findDest(&cwd, covered)
+	}
+	if k.in.Cwd = cwd.Dest; cwd.There {
+		k.in.Cwd = "/" // there is nothing to be made
+	}
 	return nil
 }
 

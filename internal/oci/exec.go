@@ -53,7 +53,7 @@ func Exec(g *Global, id string, o *ExecOptions) (status int, err error) {
 	var term *terminal
 	signals := make(chan os.Signal, 64)
 	if !o.Detach {
-		signal.Notify(signals, forwardable()...)
+		m.meanwhile = func() { signal.Notify(signals, forwardable()...) }
 		if o.ConsoleSocket == "" {
 			term = new(terminal)
 			m.onMaster = term.take

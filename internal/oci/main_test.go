@@ -43,6 +43,9 @@ func newRuntime(t *testing.T) *runtimeOf {
 	t.Cleanup(func() {
 		entries, _ := os.ReadDir(r.root)
 		for _, e := range entries {
+			if e.Name() == cacheDir {
+				continue
+			}
 			if out, status := r.do("delete", "--force", e.Name()); status != 0 {
 				t.Errorf("delete --force %s: %s", e.Name(), out)
 			}
@@ -115,6 +118,10 @@ func (r *runtimeOf) refused(status int, want string, args ...string) {
 func bundle(t *testing.T, change func(*specs.Spec)) string {
 	t.Helper()
 	dir := t.TempDir()
+	// For a container with ids of its own.
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	bin := filepath.Join(dir, "rootfs", "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
@@ -130,7 +137,7 @@ func bundle(t *testing.T, change func(*specs.Spec)) string {
 	if err := os.WriteFile(filepath.Join(bin, "busybox"), data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "cat", "sleep", "true", "id", "ls", "mount", "head", "tail", "mkdir", "ps", "env", "pwd"} {
+	for _, name := range []string{"sh", "cat", "sleep", "true", "id", "ls", "mount", "head", "tail", "mkdir", "ps", "env", "pwd", "hostname", "uname", "grep", "tr", "ionice", "cut", "sort", "mv", "ln", "rm"} {
 		if err := os.Symlink("busybox", filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -47,7 +47,7 @@ type Container struct {
 	SetupDev      bool
 	Masked        []string
 	ReadOnlyPaths []string
-	Cwd           string
+	Cwd           string // a directory to be made where it is missing
 	Hooks         bool // the supervisor runs hooks when all is mounted
 
 	Process ContainerProcess

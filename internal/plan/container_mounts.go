@@ -146,7 +146,7 @@ func (b *containerBuilder) buildContainerRoot() {
 	}
 	b.op(SysUmask, Num(0)).to(b.umask)
 
-	b.begin(Step{Process: Init, Name: "root " + r.Path, Kind: KindRoot, Path: r.Path, Origin: "root.path"})
+	b.begin(Step{Process: Init, Name: "root " + r.Path, Kind: KindContainerRoot, Path: r.Path, Origin: "root.path"})
 	m := ContainerMount{Source: r.Path, Fact: r.Fact, Recursive: true}
 	b.cloneSource(&m, b.root)
 	b.op(SysMoveMount, Slot(b.root), b.str(""), atFDCWD, b.str(r.Path), Flags(cMoveEmpty))

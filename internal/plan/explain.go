@@ -234,6 +234,12 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		}
 	case KindExec:
 		return execReason(e)
+	case KindCapabilities:
+		if e == unix.EPERM {
+			return "it is to have capabilities that this process has not itself", "ask for fewer (see CapPrm in /proc/self/status)"
+		}
+	default:
+		return containerReason(s, call, e)
 	}
 	return "", ""
 }

@@ -134,6 +134,7 @@ const (
 	KindExec
 	KindWait
 	KindJoin
+	KindContainerRoot
 	KindContainerMount
 	KindContainerDevice
 	KindContainerProcess
