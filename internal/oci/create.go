@@ -170,6 +170,7 @@ func (m *maker) launch() error {
 		return err
 	}
 	k.in.EarlyFD = len(k.files) + 64
+	k.in.Process.Attached = !m.detach
 	p, err := plan.CompileContainer(&k.in)
 	if err != nil {
 		return err

@@ -32,6 +32,8 @@ func Run(g *Global, id string, o *RunOptions) (status int, err error) {
 	if err := m.begin(id); err != nil {
 		return -1, err
 	}
+	// Between create and start there is something to do for these alone.
+	m.waits = len(m.container.StartContainer) > 0
 	if err := m.run(); err != nil {
 		if term != nil {
 			term.restore()
@@ -40,8 +42,16 @@ func Run(g *Global, id string, o *RunOptions) (status int, err error) {
 	}
 	c := m.container
 	pid := c.Pid
-	if err := c.poststart(); err != nil {
+	begun := c.poststart
+	if m.waits {
+		begun = c.start
+	}
+	if err := begun(); err != nil {
+		_ = c.end()
 		reap(pid)
+		if term != nil {
+			term.restore()
+		}
 		return -1, errors.Join(err, m.undo())
 	}
 	if o.Detach {

@@ -38,6 +38,8 @@ type ContainerProcess struct {
 	Listener    bool // the filter has one, which goes to the supervisor
 
 	PreserveFDs int
+	// Attached ends the process with its starter, which stays beside it.
+	Attached bool
 
 	// StartFD and ReportFD are the two FIFOs of a container that waits for start,
 	// both open for reading and writing; 0: it does not wait.
@@ -159,7 +161,9 @@ func (b *containerBuilder) process(p *ContainerProcess) {
 func (b *containerBuilder) made(p *ContainerProcess) {
 	b.begin(Step{Process: Command, Name: "made"})
 	b.ask(RecordMade)
-	b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), Num(0))
+	if !p.Attached {
+		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), Num(0))
+	}
 	if p.StartFD == 0 {
 		return
 	}
