@@ -188,7 +188,7 @@ func TestOOMEvent(t *testing.T) {
 		out, _ := r.do("events", "--interval", "1h", id)
 		done <- out
 	}()
-	for end := time.Now().Add(15 * time.Second); r.state(id).Status != "stopped"; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); r.state(id).Status != "stopped"; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not stop")
 		}
