@@ -48,7 +48,7 @@ type Container struct {
 	Masked        []string
 	ReadOnlyPaths []string
 	Cwd           string // a directory to be made where it is missing
-	Hooks         bool // the supervisor runs hooks when all is mounted
+	Hooks         bool   // the supervisor runs hooks when all is mounted
 
 	Process ContainerProcess
 

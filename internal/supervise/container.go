@@ -17,8 +17,8 @@ import (
 // runs a process in one. It asks for what only its starter can do, by records that
 // are answered one after the other, and then needs nobody any more.
 type ContainerImage struct {
-	plan     *plan.Plan
-	index    []int
+	plan  *plan.Plan
+	index []int
 	// Both block: a wait for the image takes no poller, and no other thread.
 	status, control int
 	launcher        int
