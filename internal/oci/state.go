@@ -108,7 +108,7 @@ func load(g *Global, id string) (*Container, error) {
 		return nil, fmt.Errorf("%s: %w; it was not written by this program, or was damaged", filepath.Join(c.dir(), stateFile), err)
 	}
 	if c.ID != id {
-		return nil, fmt.Errorf("%s: it is about the container %q", filepath.Join(c.dir(), stateFile), c.ID)
+		return nil, fmt.Errorf("%s: it is about the container %q", filepath.Join(g.Root, id, stateFile), c.ID)
 	}
 	return c, nil
 }
@@ -166,8 +166,8 @@ func list(g *Global) ([]*Container, error) {
 		c, err := load(g, e.Name())
 		switch {
 		case errors.Is(err, errNotExist) || errors.Is(err, errInvalidID):
-		case err != nil:
-			return nil, err
+		case err != nil: // one that is damaged hides no others
+			warnf("load container %s: %v", e.Name(), err)
 		default:
 			all = append(all, c)
 		}

@@ -299,3 +299,34 @@ func TestSystemdCgroup(t *testing.T) {
 		}
 	}
 }
+
+// TestDamaged: a container whose state is not its own hides no others from list,
+// and is taken away by force.
+func TestDamaged(t *testing.T) {
+	r := newRuntime(t)
+	id := "cloche-test-whole-" + strconv.Itoa(os.Getpid())
+	dir := bundle(t, func(s *specs.Spec) { s.Linux.CgroupsPath = "/" + id })
+	r.ok("create", "--bundle", dir, id)
+	for name, text := range map[string]string{"other": `{"id":"x"}`, "half": `{"id":"ha`, "empty": ""} {
+		if err := os.Mkdir(filepath.Join(r.root, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if text == "" {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(r.root, name, stateFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := r.ok("list", "-q"); out != id+"\n" {
+		t.Errorf("list -q: %q", out)
+	}
+	r.refused(1, filepath.Join(r.root, "other", stateFile)+`: it is about the container "x"`, "state", "other")
+	r.refused(1, "container does not exist", "state", "empty")
+	for _, name := range []string{"other", "half", "empty"} {
+		_, _ = r.do("delete", "--force", name)
+		if _, err := os.Stat(filepath.Join(r.root, name)); err == nil {
+			t.Errorf("%s is left behind", name)
+		}
+	}
+}
