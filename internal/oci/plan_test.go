@@ -23,7 +23,9 @@ func TestGolden(t *testing.T) {
 	umask, oom := uint32(0o77), 100
 	for name, change := range map[string]func(*compiler){
 		"default": func(*compiler) {},
-		"waits":   func(k *compiler) { k.in.Process.StartFD, k.in.Process.ReportFD, k.in.Process.LastFD = k.give(-1), k.give(-1), 5 },
+		"waits": func(k *compiler) {
+			k.in.Process.StartFD, k.in.Process.ReportFD, k.in.Process.LastFD = k.give(-1), k.give(-1), 5
+		},
 		"docker": func(k *compiler) {
 			p := k.c.Process
 			p.NoNewPrivileges, p.Terminal, p.OOMScoreAdj = false, true, &oom
