@@ -172,8 +172,17 @@ func furnish(dir string) error {
 		return err
 	}
 	// The folders of the overlays may not lie in what they cover, nor on an overlay.
-	if err := tmpfs("/mnt", "mode=755"); err != nil {
-		return err
+	if err := unix.Mount("tmpfs", "/mnt", "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("mount a tmpfs at /mnt: %w", err)
+	}
+	// Most hosts let everybody open it; slirp4netns needs it.
+	if _, err := os.Stat("/dev/net/tun"); err == nil {
+		if err := unix.Mknod("/mnt/tun", unix.S_IFCHR, int(unix.Mkdev(10, 200))); err != nil {
+			return fmt.Errorf("make a device node: %w", err)
+		}
+		if err := errors.Join(os.Chmod("/mnt/tun", 0o666), unix.Mount("/mnt/tun", "/dev/net/tun", "", unix.MS_BIND, "")); err != nil {
+			return fmt.Errorf("bind a /dev/net/tun: %w", err)
+		}
 	}
 	for i, at := range []string{"/etc", "/var/lib"} {
 		upper, work := fmt.Sprintf("/mnt/upper%d", i), fmt.Sprintf("/mnt/work%d", i)

@@ -209,20 +209,20 @@ func (d *daemon) start(t testing.TB) {
 	cmd := d.cmd
 	d.m.t.Cleanup(func() {
 		if d.m.t.Failed() && d.cmd == cmd {
-			d.m.t.Logf("%s said at the end:\n%s", d.argv[0], d.said(60))
+			d.m.t.Logf("%s said at the end:\n%s", d.argv[0], d.said(15))
 		}
 		d.m.stop()
 		_ = cmd.Wait()
 	})
 }
 
-// said are the last lines of what a daemon said, but for what is long known.
+// said are the last lines of what a daemon said, but for mere information.
 func (d *daemon) said(lines int) string {
 	text, err := os.ReadFile(d.log)
 	if err != nil {
 		return err.Error()
 	}
-	all := strings.SplitAfter(string(text), "\n")
+	all := slices.DeleteFunc(strings.SplitAfter(string(text), "\n"), func(line string) bool { return strings.Contains(line, "level=info") })
 	return strings.Join(all[max(0, len(all)-lines):], "")
 }
 
@@ -298,5 +298,13 @@ func machineMain() {
 				break
 			}
 		}
+	}
+}
+
+// hostIP is ip(8) in a machine's network, with the pids of the host.
+func hostIP(t testing.TB, pid int, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(pid), "--net", "ip"}, args...)...).CombinedOutput(); err != nil {
+		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 }
