@@ -42,10 +42,16 @@ func (m *maker) copyUp() error {
 		return fmt.Errorf("tmpcopyup: %w", err)
 	}
 	defer back()
+	// The file system has its mode from the mount's options: those of config.json, or what
+	// compile_mounts.go put there.
+	var st unix.Stat_t
+	if err := unix.Fstat(to, &st); err != nil {
+		return err
+	}
 	if err := copyTree(from, to, 0); err != nil {
 		return fmt.Errorf("tmpcopyup: %w", err)
 	}
-	return nil
+	return unix.Fchmod(to, st.Mode&0o7777)
 }
 
 // asContainerRoot has this thread make files as the root of the container's user

@@ -244,28 +244,17 @@ func dockerStats(t *testing.T, d *docker) {
 	}
 	d.do(t, "update", "--memory", "96m", "--memory-swap", "96m", "--pids-limit", "70", "--cpus", "0.5", "--cpu-shares", "512", id)
 	for file, want := range map[string]string{"memory/memory.limit_in_bytes": "100663296", "pids/pids.max": "70", "cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.shares": "512"} {
-		if got := d.limit(t, id, file); got != want {
+		if got := d.setting(t, id, file); got != want {
 			t.Errorf("after the update %s is %q, not %s", file, got, want)
 		}
 	}
 }
 
-// limit reads a setting of a container's cgroup, by its name on v1; on v2 it says what is wanted
-// of v1 and skips.
-func (d *docker) limit(t testing.TB, id, file string) string {
+// setting reads CONTROLLER/FILE of a container's cgroup.
+func (d *docker) setting(t testing.TB, id, of string) string {
 	t.Helper()
-	controller, name, _ := strings.Cut(file, "/")
-	for _, h := range hierarchies() {
-		if h.options == controller {
-			text, err := os.ReadFile(filepath.Join(h.own(), d.cgroup, "docker", id, name))
-			if err != nil {
-				t.Error(err)
-			}
-			return strings.TrimSpace(string(text))
-		}
-	}
-	t.Skipf("no cgroup v1 with %s here", controller)
-	return ""
+	controller, file, _ := strings.Cut(of, "/")
+	return d.limit(t, controller, "docker/"+id+"/"+file)
 }
 
 func dockerCopy(t *testing.T, d *docker) {

@@ -54,7 +54,7 @@ func dockerLimits(t *testing.T, d *docker) {
 		"memory/memory.limit_in_bytes": "33554432", "memory/memory.soft_limit_in_bytes": "25165824", "cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000",
 		"cpu/cpu.shares": "300", "cpuset/cpuset.cpus": "0", "pids/pids.max": "9",
 	} {
-		if got := d.limit(t, id, file); got != want {
+		if got := d.setting(t, id, file); got != want {
 			t.Errorf("%s is %q, not %s", file, got, want)
 		}
 	}

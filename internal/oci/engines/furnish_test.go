@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -113,6 +114,19 @@ func removeCgroups(name string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// limit reads a file of a cgroup of the machine's on v1. On a host without that controller the
+// rest of the test is skipped.
+func (m *machine) limit(t testing.TB, controller, file string) string {
+	t.Helper()
+	for _, h := range hierarchies() {
+		if h.options == controller {
+			return strings.TrimSpace(read(filepath.Join(h.own(), m.cgroup, file)))
+		}
+	}
+	t.Skipf("no cgroup v1 with %s here, where the test looks", controller)
+	return ""
 }
 
 // furnish makes the mounts of a machine. What engines write to without being asked is its

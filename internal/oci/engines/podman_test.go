@@ -215,7 +215,7 @@ func podmanOptions(t *testing.T, p *podman) {
 		{"no capabilities", "--cap-drop ALL", "grep -E 'Cap(Prm|Eff|Bnd)' /proc/self/status | cut -f2 | sort -u", "0000000000000000"},
 		{"no new privileges", "--security-opt no-new-privileges", "grep -E 'NoNewPrivs|Seccomp:' /proc/self/status | cut -f2", "1\n2"},
 		{"user", "--user 4711:4712", "id -u; id -g", "4711\n4712"},
-		{"ulimit", "--ulimit nofile=100:200", "ulimit -Sn; ulimit -Hn", "100\n200"},
+		{"ulimit", "--ulimit nofile=100:200 --ulimit nproc=4096:4096", "ulimit -Sn; ulimit -Hn", "100\n200"},
 		{"volume", "-v /mnt:/host/mnt:ro", "awk '$5 == \"/host/mnt\" {print substr($6,1,2)}' /proc/self/mountinfo", "ro"},
 		{"sysctl", "--sysctl net.ipv4.ip_default_ttl=77", "cat /proc/sys/net/ipv4/ip_default_ttl", "77"},
 		{"devices", "", "stat -c '%t %T' /dev/null /dev/zero /dev/tty; echo x > /dev/null && head -c 3 /dev/urandom | wc -c", "1 3\n1 5\n5 0\n3"},
@@ -227,6 +227,10 @@ func podmanOptions(t *testing.T, p *podman) {
 		}
 	}
 	for name, option := range map[string]string{"net": "--network=host", "ipc": "--ipc=host", "pid": "--pid=host", "uts": "--uts=host"} {
+		if _, err := os.Stat(p.path("/dev/mqueue")); err != nil && name == "ipc" && p.as != nil {
+			t.Logf("%s: not tried, as Podman binds a /dev/mqueue of the host's, which has none", option)
+			continue
+		}
 		host := p.run(t, "readlink", "/proc/self/ns/"+name)
 		if got := p.do(t, "run", "--rm", option, "localhost/busybox", "readlink", "/proc/self/ns/"+name); got != host {
 			t.Errorf("%s: %s, and the host has %s", option, got, host)
@@ -316,12 +320,14 @@ func buildahRun(t *testing.T, p *podman) {
 	if got := buildah("run", "--isolation", "oci", "--network", "host", id, "--", "sh", "-c", "readlink /proc/self/ns/net"); got != p.run(t, "readlink", "/proc/self/ns/net") {
 		t.Errorf("buildah run --network host: %q", got)
 	}
-	p.onTerminal(t, append(append([]string{}, p.as...), "buildah", "run", "--isolation", "oci", "--network", "none", "--terminal", id, "--", "sh")...).session()
+	shell := p.onTerminal(t, append(append([]string{}, p.as...), "buildah", "run", "--isolation", "oci", "--network", "none", "--terminal", id, "--", "sh")...)
+	shell.begins()
+	shell.leaves() // buildah passes no new size on
 }
 
 func podmanLimits(t *testing.T, p *podman) {
 	greedy := p.container(t, "--network", "none", "--memory", "16m", "--memory-swap", "16m", "localhost/busybox", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
-	p.becomes(t, greedy, "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}", "exited 137 true")
+	p.becomes(t, greedy, "{{.State.Status}} {{.State.ExitCode}}", "exited 137") // conmon sees no OOM kill on v1 in a cgroup namespace
 	id := p.container(t, "--network", "none", "--memory", "32m", "--cpus", "0.5", "--pids-limit", "20", "localhost/busybox", "sh", "-c", "sleep 600 & wait")
 	if got := p.do(t, "stats", "--no-stream", "--format", "{{.PIDs}} {{.MemLimit}}", id); !strings.HasPrefix(got, "2 33.55MB") && !strings.HasPrefix(got, "2 33554432") {
 		t.Errorf("stats: %q", got)
@@ -331,7 +337,7 @@ func podmanLimits(t *testing.T, p *podman) {
 	p.do(t, "unpause", id)
 	p.do(t, "exec", id, "true")
 	p.do(t, "update", "--memory", "48m", "--cpus", "0.25", id)
-	if got := p.do(t, "stats", "--no-stream", "--format", "{{.MemLimit}}", id); got != "50.33MB" && got != "50331648" {
-		t.Errorf("after the update: %q", got)
+	if got := p.limit(t, "memory", "libpod_parent/libpod-"+id+"/memory.limit_in_bytes"); got != "50331648" {
+		t.Errorf("after the update the limit is %q", got)
 	}
 }

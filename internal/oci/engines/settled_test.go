@@ -68,7 +68,10 @@ func (m *machine) things(state []string) []string {
 		top := filepath.Join(h.own(), m.cgroup)
 		_ = filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
 			// An engine's own parent of all containers may stay: /docker, /k8s.io.
-			if rel, _ := filepath.Rel(top, p); err == nil && d.IsDir() && strings.Contains(rel, "/") {
+			// So may a pod's, in the hierarchies that Podman does not know.
+			rel, _ := filepath.Rel(top, p)
+			pod := strings.HasPrefix(rel, "libpod_parent/") && strings.Count(rel, "/") == 1
+			if err == nil && d.IsDir() && strings.Contains(rel, "/") && !pod {
 				list = append(list, "cgroup "+p)
 			}
 			return nil

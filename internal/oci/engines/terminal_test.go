@@ -97,15 +97,11 @@ func (x *terminal) ends() int {
 	return x.cmd.ProcessState.ExitCode()
 }
 
-// session is what everyone does at a shell in a container: the terminal's size, a job that
-// Ctrl-C ends, a change of size, an exit code.
+// session is what everyone does at a shell in a container: the terminal's size, a change of
+// it, a job that Ctrl-C ends, an exit code.
 func (x *terminal) session() {
 	x.t.Helper()
-	x.types("tty; stty size; echo be''gun\n", "begun")
-	if !strings.Contains(x.text(), "/dev/pts/0") && !strings.Contains(x.text(), "/dev/console") && !strings.Contains(x.text(), "/dev/pts/") {
-		x.t.Errorf("no terminal of the container's own:\n%s", x.text())
-	}
-	x.types("until stty size | grep '^30 100'; do sleep 0.1; done; echo si''zed\n", "sized")
+	x.begins()
 	if err := x.pty.Resize(console.WinSize{Width: 90, Height: 25}); err != nil {
 		x.t.Fatal(err)
 	}
@@ -113,6 +109,20 @@ func (x *terminal) session() {
 		x.t.Fatal(err)
 	}
 	x.types("until stty size | grep '^25 90'; do sleep 0.1; done; echo re''sized\n", "resized")
+	x.leaves()
+}
+
+func (x *terminal) begins() {
+	x.t.Helper()
+	x.types("tty; echo be''gun\n", "begun")
+	if !strings.Contains(x.text(), "/dev/pts/") && !strings.Contains(x.text(), "/dev/console") {
+		x.t.Errorf("no terminal of the container's own:\n%s", x.text())
+	}
+	x.types("until stty size | grep '^30 100'; do sleep 0.1; done; echo si''zed\n", "sized")
+}
+
+func (x *terminal) leaves() {
+	x.t.Helper()
 	x.types("sleep 600; echo code $?\n", "sleep 600")
 	time.Sleep(300 * time.Millisecond) // for the shell to have started it
 	x.types("\x03", "^C")
