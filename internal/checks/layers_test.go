@@ -29,7 +29,7 @@ var layers = [][]string{
 }
 
 // users are above all layers: nothing of the program may import them.
-var users = []string{"bench", "attack/peers", "internal/checks", "internal/vmtest", "internal/vmtest/guest"}
+var users = []string{"bench", "attack/peers", "internal/checks", "internal/oci/engines", "internal/vmtest", "internal/vmtest/guest"}
 
 // leaves may import less than their layer would let them: host and cgroup are
 // of use without a plan, and plan and launcher decide without looking.

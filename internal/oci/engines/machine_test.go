@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 const (
@@ -61,12 +63,8 @@ func cgroupPrefix() string { return fmt.Sprintf("cloche-engines-%d-", os.Getpid(
 // needsMachine skips a test where no machine can be made.
 func needsMachine(t testing.TB) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("not in the short tests: it starts daemons")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, for namespaces of the engine's own")
-	}
+	needs.Long(t, "it starts daemons")
+	needs.Root(t, "for namespaces of the engine's own")
 }
 
 // newMachine starts a machine that is gone when the test is.
