@@ -137,6 +137,9 @@ func wordsOf(f *policy.Flag) []string {
 	return nil
 }
 
+// ParseExec reads the command line of `cloche exec` where it is well-formed.
+func ParseExec(words []string) (x *Exec, args []string, ok bool) { return parseExec(words) }
+
 // Questions are the words that `cloche can` understands.
 func Questions() []string { return questionVerbs[:] }
 

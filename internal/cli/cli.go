@@ -25,12 +25,15 @@ const (
 // unfinished is what Early left to Main.
 var unfinished *attempt
 
-// Early carries out `cloche run`, and reports whether it is done: whether args
+// Early carries out `cloche run`, `cloche exec` and the keeper of logs, and reports whether it is done: whether args
 // ask for that, and it needed nothing that is not initialised yet.
 func Early(args []string) (status int, done bool) {
 	if len(args) < 2 || args[1] != "run" {
 		if len(args) > 1 && args[1] == KeeperArg {
 			return keepLogs(args), true
+		}
+		if len(args) > 1 && args[1] == "exec" {
+			return earlyExec(args[2:])
 		}
 		return 0, false
 	}

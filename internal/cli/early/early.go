@@ -1,4 +1,4 @@
-// Package early runs `cloche run` before the rest of the program is initialised.
+// Package early runs `cloche run` and `cloche exec` before the rest of the program is initialised.
 //
 // Go initialises packages before main, each as soon as what it imports is ready,
 // in the order of their import paths (go1.21 and later). The cobra tree and

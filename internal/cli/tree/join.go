@@ -10,6 +10,11 @@ import (
 
 func execCommand() *cobra.Command {
 	x := &cli.Exec{}
+	return execInto(x, x.Run)
+}
+
+// execInto has the flags put in x, and run called with the other words.
+func execInto(x *cli.Exec, run func([]string) error) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "exec [flags] NAME -- CMD [ARGS…]",
 		Short: "run a command in a sandbox that runs, or in any container",
@@ -20,7 +25,7 @@ func execCommand() *cobra.Command {
 			"The exit status is the command's, as of cloche run.",
 		Example: "  cloche exec web -- ps ax\n  cloche exec -it web -- sh\n  cloche exec --pid $(docker inspect -f '{{.State.Pid}}' db) -- ls /",
 		Args:    cobra.ArbitraryArgs,
-		RunE:    func(_ *cobra.Command, args []string) error { return x.Run(args) },
+		RunE:    func(_ *cobra.Command, args []string) error { return run(args) },
 	}
 	f := c.Flags()
 	f.SetInterspersed(false)
