@@ -105,7 +105,7 @@ func Flags(v Verb) []Flag {
 	}
 	for i := range policy.Flags {
 		p := &policy.Flags[i]
-		f := Flag{Name: p.Name, Usage: p.Usage, Value: p.Value, Without: p.OptionalValue, Words: wordsOf(p)}
+		f := Flag{Name: p.Name, Short: policyShort(v, p.Name), Usage: p.Usage, Value: p.Value, Without: p.OptionalValue, Words: wordsOf(p)}
 		if p.Value == "" {
 			f.Without = "true"
 		}

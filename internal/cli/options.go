@@ -36,6 +36,7 @@ var options = [...]option{
 	{name: "result", value: "FILE", usage: "write what happened to this file, as JSON", file: true, verbs: verbRun, set: func(i *invocation, v string) { i.result = v }},
 	{name: "name", value: "NAME", usage: "name of the sandbox, part of its cgroup's name", verbs: verbRun, set: func(i *invocation, v string) { i.name = v }},
 	{name: "detach", usage: "run it in the background; needs --name, and cloche logs has the output", verbs: verbRun, set: func(i *invocation, v string) { i.detach = v != "false" }},
+	{name: "interactive", short: "i", usage: "nothing: stdin is passed on in any case; so that -it can be written", verbs: verbRun, set: func(*invocation, string) {}},
 	{name: "audit", usage: "report each kind of system call that the filter denies", verbs: verbRun | verbPlan, set: func(i *invocation, v string) { i.audit = v != "false" }},
 	{name: "output", short: "o", value: "FILE", usage: "write the executable, or the learned policy, to this file", file: true, verbs: verbBuild | verbLearn, set: func(i *invocation, v string) { i.output = v }},
 	{name: "append", usage: "add what this run needs to the policy in the file", verbs: verbLearn, set: func(i *invocation, v string) { i.more = v != "false" }},
@@ -75,6 +76,14 @@ func (i *invocation) record(v verb, name, value string) {
 	if f := policy.FlagNamed(name); f != nil {
 		i.settings = append(i.settings, setting{f, value})
 	}
+}
+
+// policyShort is the letter for a flag of the policy, "" for none: -t of run is --tty.
+func policyShort(v verb, name string) string {
+	if v == verbRun && name == "tty" {
+		return "t"
+	}
+	return ""
 }
 
 // optionNamed returns the option that verb v has under this name, or nil.

@@ -29,7 +29,10 @@ func parseRun(words []string) (*invocation, error) {
 			if word == "-h" {
 				return nil, errHelp
 			}
-			return nil, unknownShort(verbRun, word)
+			if rest := inv.recordShort(word[1:]); rest != "" {
+				return nil, unknownShort(verbRun, "-"+rest)
+			}
+			continue
 		}
 		name, value, attached := strings.Cut(word[2:], "=")
 		if name == "help" {
@@ -51,6 +54,28 @@ func parseRun(words []string) (*invocation, error) {
 	}
 	inv.args = words
 	return inv, nil
+}
+
+// recordShort takes -i, -t, -it, and -t=VALUE in, and returns what is none of these.
+func (i *invocation) recordShort(letters string) (rest string) {
+	for letters != "" {
+		name, without := "", "true"
+		switch letters[0] {
+		case 'i':
+			name = "interactive"
+		case 't':
+			name, without = "tty", "always"
+		default:
+			return letters
+		}
+		if len(letters) > 2 && letters[1] == '=' {
+			i.record(verbRun, name, letters[2:])
+			return ""
+		}
+		i.record(verbRun, name, without)
+		letters = letters[1:]
+	}
+	return ""
 }
 
 // flagTakes tells whether a flag takes the word after it as its value, and if

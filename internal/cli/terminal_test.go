@@ -80,7 +80,12 @@ func (y *tty) resize(rows, cols uint16) {
 // start runs cloche as the leader of a session whose terminal this is.
 func (y *tty) start(args ...string) *exec.Cmd {
 	y.t.Helper()
-	cmd := cloche(append([]string{"run"}, args...)...)
+	return y.begin(cloche(append([]string{"run"}, args...)...))
+}
+
+// begin starts a program so.
+func (y *tty) begin(cmd *exec.Cmd) *exec.Cmd {
+	y.t.Helper()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = y.slave, y.slave, y.slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 	if err := cmd.Start(); err != nil {
