@@ -156,7 +156,9 @@ func (c *Cmd) Start() (err error) {
 	if err != nil {
 		return err
 	}
-	if c.terminal, spec.Terminal, err = c.newTerminal(); err != nil {
+	if c.OnTerminal != nil && c.Policy.Terminal == policy.TerminalAlways {
+		spec.Terminal, spec.OnTerminal = [3]bool{true, true, true}, c.OnTerminal
+	} else if c.terminal, spec.Terminal, err = c.newTerminal(); err != nil {
 		return err
 	}
 	if c.terminal != nil {

@@ -44,6 +44,11 @@ type Cmd struct {
 	Dir string
 	// Name becomes part of the sandbox's cgroup's name; may be empty.
 	Name string
+	// OnTerminal, with a policy whose Terminal is TerminalAlways, receives the master of the
+	// command's terminal before the command runs: the caller reads what it prints and closes it.
+	// Stdin, Stdout and Stderr are not used then.
+	OnTerminal func(master *os.File)
+
 	// Pausable asks for a cgroup of its own that can be frozen, where this user may make one.
 	Pausable bool
 	// Decided is called when all is decided and nothing is started, with what a command

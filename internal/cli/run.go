@@ -182,6 +182,14 @@ func (a *attempt) supervised(cmd *sandbox.Cmd) (int, error) {
 	// The sandbox dies with the thread that starts it, so that thread is kept.
 	runtime.LockOSThread()
 	cmd.Parked = true
+	if a.stays && a.policy.Terminal == policy.TerminalAlways {
+		server, err := serveTerminal(a.record.Name)
+		if err != nil {
+			return 0, fmt.Errorf("--detach with a terminal: %w", err)
+		}
+		defer server.close()
+		cmd.OnTerminal = server.serve
+	}
 	forward := catchSignals(ownTerminal(a.policy, os.Stdin))
 	if err := cmd.Start(); err != nil {
 		forward.giveUp()

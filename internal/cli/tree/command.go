@@ -75,7 +75,7 @@ func tree() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return flagError(cmd, err)
 	})
-	root.AddCommand(runCommand(), planCommand(), buildCommand(), canCommand(), learnCommand(), attackCommand(), inspectCommand(), topCommand(), statsCommand(), execCommand(), psCommand(), logsCommand(), killCommand(), stopCommand(), pauseCommand(), resumeCommand(), updateCommand(), waitCommand(), diffCommand(), applyCommand(), rmCommand(), pruneCommand(), profilesCommand(), seccompCommand(), doctorCommand(), versionCommand(), manCommand())
+	root.AddCommand(runCommand(), planCommand(), buildCommand(), canCommand(), learnCommand(), attackCommand(), inspectCommand(), topCommand(), statsCommand(), execCommand(), psCommand(), logsCommand(), attachCommand(), killCommand(), stopCommand(), pauseCommand(), resumeCommand(), updateCommand(), waitCommand(), diffCommand(), applyCommand(), rmCommand(), pruneCommand(), profilesCommand(), seccompCommand(), doctorCommand(), versionCommand(), manCommand())
 	return root
 }
 

@@ -119,6 +119,22 @@ func logsCommand() *cobra.Command {
 	return c
 }
 
+func attachCommand() *cobra.Command {
+	x := &cli.Attach{}
+	c := &cobra.Command{
+		Use:   "attach [flags] NAME",
+		Short: "connect this terminal to that of a sandbox in the background",
+		Long: "Connects the terminal to the one that a sandbox was given by cloche run --detach -t, until the sandbox\n" +
+			"ends or the detach keys are typed: then it goes on. Several may be attached at once.\n" +
+			"The exit status is the command's, or 0 after the detach keys.",
+		Example: "  cloche run --name work --detach -t -- bash\n  cloche attach work",
+		Args:    cobra.ArbitraryArgs,
+		RunE:    func(_ *cobra.Command, args []string) error { return x.Run(args) },
+	}
+	c.Flags().StringVar(&x.Keys, "detach-keys", "ctrl-p,ctrl-q", "`KEYS` that leave the sandbox: letters and ctrl-LETTER, with commas between")
+	return c
+}
+
 func waitCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "wait NAME…",
