@@ -3,7 +3,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
@@ -69,8 +68,8 @@ func (a *attempt) noteStart(cmd *sandbox.Cmd) {
 	if err != nil {
 		return // it has ended already
 	}
-	dirs, counted := cgroupsOf(init.Pid)
-	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted = init, dirs, counted })
+	dirs := cgroupsOf(init.Pid)
+	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted = init, dirs, countsMore(dirs) })
 }
 
 // betweenCounts is the time from one look at what the filter has denied to the next.
@@ -105,29 +104,39 @@ func (a *attempt) countDenials(cmd *sandbox.Cmd) (stop func()) {
 	}
 }
 
-// cgroupsOf are the directories of a process's cgroups in which this program is not, and whether
-// they say more than how many processes there are.
-func cgroupsOf(pid int) (dirs []string, counted bool) {
+// cgroupsOf are the directories of a process's cgroups in which this program is not.
+func cgroupsOf(pid int) (dirs []string) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	reader, err := cgroup.NewReader()
 	if err != nil {
-		return nil, false
+		return nil
 	}
 	for _, r := range reader.Read(string(text), true) {
 		if r.Dir != "" {
 			dirs = append(dirs, r.Dir)
-			counted = counted || r.Version == 2 || r.Memory != nil || r.CPU != nil || slices.Contains(r.Controllers, "freezer")
 		}
 	}
-	return dirs, counted
+	return dirs
+}
+
+// countsMore reports whether one of the cgroups tells more than how many processes there are.
+func countsMore(dirs []string) bool {
+	for _, d := range dirs {
+		for _, file := range [...]string{"cgroup.events", "freezer.state", "memory.usage_in_bytes", "cpu.shares", "cpuacct.usage"} {
+			if _, err := os.Stat(d + "/" + file); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // noteDecided writes down what those need that join.
 func (a *attempt) noteDecided(t *sandbox.Target, cgroups []string) {
-	a.note(func(s *named.Sandbox) { s.Landlock, s.Cgroup = t.Landlock, cgroups })
+	a.note(func(s *named.Sandbox) { s.Landlock, s.Cgroup, s.Counted = t.Landlock, cgroups, countsMore(cgroups) })
 }
 
 // noteEnd writes down how the sandbox ended.
