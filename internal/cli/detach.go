@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/named"
+	"github.com/cloche-sandbox/cloche/sandbox"
 )
 
 // detachedVariable tells the program that it is to stay, as the one that was started in
@@ -75,9 +76,13 @@ func (a *attempt) awaitStart(p *os.Process) int {
 	for end := time.Now().Add(startPatience); ; time.Sleep(time.Millisecond) {
 		var ws syscall.WaitStatus
 		if pid, err := syscall.Wait4(p.Pid, &ws, syscall.WNOHANG, nil); err == nil && pid == p.Pid {
-			s, err := named.Find(a.inv.name)
-			if err == nil && s.Owner.Pid == p.Pid && s.Ended != nil && s.Ended.Message != "" {
-				complain(s.Ended.Message)
+			if s, err := named.Find(a.inv.name); err == nil && s.Owner.Pid == p.Pid && s.Ended != nil {
+				if s.Ended.Reason != string(sandbox.Setup) {
+					return 0 // it began, and has ended already: `cloche wait` tells how
+				}
+				if s.Ended.Message != "" {
+					complain(s.Ended.Message)
+				}
 			}
 			if ws.Signaled() {
 				complain("--detach: what was to stay was killed by " + unix.SignalName(ws.Signal()))
