@@ -33,6 +33,7 @@ bench: build
 	$(GO) run ./bench
 	$(GO) run ./bench/seccomp
 	$(GO) run ./bench/oci
+	$(GO) run ./bench/bwrap
 
 packages:
 	@sh scripts/packages.sh
