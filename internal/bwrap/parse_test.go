@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/bwrap"
+	"github.com/cloche-sandbox/cloche/internal/host"
+	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
 func noFD(int) ([]byte, error) { return nil, unix.EBADF }
@@ -189,4 +191,34 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q: %v", args, err)
 		}
 	})
+}
+
+// TestGoldenPlan holds every operation that a command line comes to.
+func TestGoldenPlan(t *testing.T) {
+	i, err := parse(strings.Fields("--unshare-all --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp --bind /src /src/new --symlink x /tmp/l --info-fd 9 --die-with-parent true")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := bwrap.Convert(i, aUser())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := host.PathFact{Exists: true, Mode: unix.S_IFDIR | 0o755, Ino: 2, DevMajor: 8, DevMinor: 1}
+	facts := host.Facts{GOARCH: "amd64", UID: 1000, GID: 1000, MountAPI: host.MountAPI{OpenTree: true, MoveMount: true, Fsopen: true, Fsmount: true, MountSetattr: true}, Openat2: true, CloseRange: true, RangeOnExec: true, Paths: map[string]host.PathFact{}}
+	for _, p := range plan.SequencePaths(s.Acts) {
+		dir.Real = p
+		facts.Paths[p] = dir
+	}
+	pl, err := plan.Compile(plan.Input{
+		Policy: s.Policy, Sequence: s.Acts, Manner: s.Manner, Facts: facts, InitFilter: []unix.SockFilter{{Code: unix.BPF_RET, K: unix.SECCOMP_RET_ALLOW}},
+		StatusFD: 4, ControlFD: -1, CgroupFD: -1, Standalone: &plan.Standalone{InPlace: &plan.InPlace{ArgvSkip: 3, ReadFD: 3, ExeFD: 5, Env: []string{"HOME=/home/u"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := pl.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "plan", text.String())
 }

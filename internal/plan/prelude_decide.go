@@ -84,6 +84,17 @@ func (d *decider) plainRun(command Var) {
 		d.op(Load, Slot(command), Num(8)).to(p)
 	}
 	d.op(Branch, Slot(VarArgc), all, Num(2), Num(CondGreater)).orElse(d.leave)
+	// By another name it is another program, of which run asks for something else.
+	n, name := d.tmp("n"), d.tmp("at")
+	d.op(Load, Slot(VarArgv), Num(8)).to(p)
+	d.op(Copy, Num(0), Slot(p), Num(0), Num(unix.PathMax)).to(n).orElse(d.leave)
+	d.op(Branch, Slot(n), all, Num(4), Num(CondGreater)).orElse(d.leave)
+	d.op(Alu, Slot(p), Num(0), all, Num(0), Slot(n)).to(name)
+	d.advance(name, ^uint64(4)) // the last five bytes
+	for _, other := range []string{"bwrap", "oci"} {
+		d.op(Compare, Slot(name), d.str(other), Num(uint64(len(other)))).then(d.leave).orElse(Following)
+		d.advance(name, 2)
+	}
 	d.set(command, Slot(VarArgv))
 	next()
 	d.same(Slot(p), d.str("run"), 4)
