@@ -241,19 +241,33 @@ func keepAll(p *policy.Policy, name string, do func(s *Store, mine []*policy.Mou
 		return err
 	}
 	defer stores.Close()
-	var s *Store
-	switch e, err := stores.Create(name); {
-	case err == nil:
-		s = &Store{Name: name, entry: e}
-	case !errors.Is(err, state.ErrExists):
+	s, err := take(stores, name)
+	if err != nil {
 		return err
-	default:
-		if s, err = open(stores, name); err != nil {
-			return err
-		}
 	}
 	defer s.Close()
 	return do(s, mine)
+}
+
+// take makes the store of a name, or opens the one that is there.
+func take(stores *state.Store, name string) (s *Store, err error) {
+	for range 64 {
+		e, cerr := stores.Create(name)
+		switch {
+		case cerr == nil:
+			// Somebody may have had it for a moment before it was locked here.
+			if s, err = read(e); err != nil {
+				e.Close()
+			}
+			return s, err
+		case !errors.Is(cerr, state.ErrExists):
+			return nil, cerr
+		}
+		if s, err = open(stores, name); !errors.Is(err, ErrNone) {
+			return s, err
+		} // it was discarded in between
+	}
+	return nil, err
 }
 
 // keep finds or makes the layer of one overlay, and opens its directory.
