@@ -65,7 +65,7 @@ var integration = []tests{
 	{dir: "internal/inspect"},
 	{dir: "internal/overlay", run: "Test(Changes|KeptOverRuns|Meanwhile|Attributes|DangerousFiles|RedirectAndMetacopy|Discard)"},
 	{dir: "internal/supervise"},
-	{dir: "internal/cli", run: "TestScripts|TestKilledCloche|TestDoctor"},
+	{dir: "internal/cli", run: "TestScripts/(root|user)/^(run|build|can|doctor|hidden|limits|network|programs|result|status|writing)$|TestKilledCloche|TestDoctor"},
 	{dir: "sandbox", run: sandboxTests},
 	{dir: "seccomp", run: "TestNotify|TestThreads|TestLoad"},
 	{dir: "attack", run: "TestHalves|TestTracing|TestWorking"},
