@@ -43,12 +43,12 @@ var (
 		}
 		return nil
 	})
-	memoryInodes = kernelMemory("memory-inodes", "tmpfs(5) nr_inodes=", "use more memory than the limit, as empty files of /tmp", func() error {
+	memoryInodes = limitedTo("memory 16M", kernelMemory("memory-inodes", "tmpfs(5) nr_inodes=", "use more memory than the limit, as empty files of /tmp", func() error {
 		dir, err := os.MkdirTemp("/tmp", "bomb")
 		if err != nil {
 			return err
 		}
-		for i := range 100_000 {
+		for i := range 50_000 {
 			fd, err := unix.Open(filepath.Join(dir, fmt.Sprint(i)), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
 			if err != nil {
 				return err
@@ -56,7 +56,7 @@ var (
 			unix.Close(fd)
 		}
 		return nil
-	})
+	}))
 )
 
 // Pages of files that were read are memory too. The kernel takes them back before it

@@ -186,6 +186,10 @@ func (p *place) unavailable(err error, dir string) error {
 		u.Remedy = "mount it writable (a container engine's --privileged, or a bind of /sys/fs/cgroup), or leave the limits to the container"
 	default:
 		u.Cause = user + " may not make a cgroup in " + dir
+		if unix.Geteuid() == 0 {
+			u.Remedy = "start Cloche outside of the sandbox or container that this runs in, or name a directory that is handed over to it with limits.parent"
+			break
+		}
 		if p.h.Version == 2 {
 			u.Remedy = handedOver
 			if booted() {

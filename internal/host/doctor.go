@@ -170,12 +170,12 @@ func (d *doctor) whyNoProc(r result) (cause, remedy string) {
 	switch e := r.errno(); {
 	case e == unix.EPERM && coveredProc():
 		return "this host's own /proc has parts masked or read-only (as in most containers), and the kernel lets nobody make a fuller one than they see",
-			"start the surrounding container with an unmasked /proc (docker run --security-opt systempaths=unconfined, podman run --security-opt unmask=ALL), or share the pid namespace and bind /proc"
+			"start the surrounding container with an unmasked /proc (docker run --security-opt systempaths=unconfined, podman run --security-opt unmask=ALL), or show its own: --share pid --read /proc"
 	case e == unix.EPERM && d.around.filtered:
 		return d.around.whyNoMount(r, 0)
 	case e == unix.EPERM:
 		return "the kernel lets nobody make a fuller /proc than they see, and no mount of it is seen whole here (" + r.err.op + ")",
-			"mount one outside (mount -t proc proc /proc), or share the pid namespace and bind /proc"
+			"mount one outside (mount -t proc proc /proc), or show its own: --share pid --read /proc"
 	}
 	return r.err.op + ": " + errnoText(r.errno()), "look for a denial in the kernel's log (dmesg)"
 }

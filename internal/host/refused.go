@@ -24,8 +24,11 @@ func WhyNoNamespaces(e unix.Errno) (cause, remedy string) {
 // refused with e.
 func WhyNoRights(e unix.Errno) (cause, remedy string) {
 	s := lookAround()
-	if (e == unix.EPERM || e == unix.EACCES) && s.restricted() {
+	switch {
+	case (e == unix.EPERM || e == unix.EACCES) && s.restricted():
 		return s.whyNoUserNamespace(e, "clone", true)
+	case e == unix.EPERM && s.noSetfcap():
+		return s.whyNoUserNamespace(e, "clone", false)
 	}
 	return "", ""
 }
@@ -40,6 +43,12 @@ func WhyNoMount(e unix.Errno) (cause, remedy string) {
 		return s.whyNoMount(result{err: &failure{"mount", e}}, 0)
 	}
 	return "", ""
+}
+
+// noSetfcap reports whether this is a root who may not map itself into a user namespace.
+func (surroundings) noSetfcap() bool {
+	caps, err := effective()
+	return err == nil && os.Geteuid() == 0 && caps&(1<<unix.CAP_SETFCAP) == 0
 }
 
 // restricted reports whether AppArmor takes the rights from user namespaces of programs

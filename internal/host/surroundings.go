@@ -99,6 +99,9 @@ func (s surroundings) whyNoUserNamespace(e unix.Errno, op string, made bool) (ca
 	case e == unix.EPERM && s.chrooted:
 		return "this process is in a chroot(2), where the kernel allows no user namespaces",
 			"start Cloche outside of the chroot, or enter the directory with pivot_root (systemd-nspawn, bwrap) instead"
+	case e == unix.EPERM && s.noSetfcap():
+		return "uid 0 has no CAP_SETFCAP here, without which it is mapped into no user namespace (Linux 5.12)",
+			"start Cloche as another user than root, or what is around it with that capability (cloche run --cap-add CAP_SETFCAP), or start it outside"
 	case s.filtered && s.container != "":
 		return "the seccomp filter of the " + s.container + " container that this runs in refuses it (" + op + ")", s.looser()
 	case s.filtered:

@@ -153,7 +153,7 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		case unix.EXDEV:
 			return "something is mounted over a file of /proc/self", "unmount it"
 		case unix.EPERM, unix.EACCES:
-			return "the id map is refused: ids that this user may not map, uid 0 without CAP_SETFCAP (as inside another sandbox; since Linux 5.12), or an AppArmor restriction of user namespaces", "use --user current or --map-root; " + doctor
+			return "the id map is refused: ids that this user may not map, uid 0 without CAP_SETFCAP (as inside another sandbox, since Linux 5.12), or an AppArmor restriction of user namespaces", "use --user current or --map-root; " + doctor
 		case unix.EINVAL:
 			return "an id is outside of what the user namespace maps", "choose ids within the ranges of /etc/subuid and /etc/subgid"
 		}
@@ -170,7 +170,7 @@ func reason(s *Step, call Call, e unix.Errno) (cause, remedy string) {
 		return bindReason(s, call, e)
 	case KindProc:
 		if e == unix.EPERM || e == unix.EACCES {
-			return "this kernel lets no new proc be mounted when the host's own is covered in parts, as in a container whose /proc is masked", "run the outer container with its /proc unmasked (docker: --security-opt systempaths=unconfined), or share the pid namespace and leave proc out"
+			return "this kernel lets no new proc be mounted when the host's own is covered in parts, as in a container whose /proc is masked", "run the outer container with its /proc unmasked (docker: --security-opt systempaths=unconfined), or show its own: --share pid --read /proc"
 		}
 		if e == unix.EINVAL {
 			return "this kernel's proc does not know an option", "leave subset or hidepid out (Linux 5.8)"

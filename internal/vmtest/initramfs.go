@@ -195,6 +195,9 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	if opt.quick {
 		chosen = quickly
 	}
+	if opt.table {
+		opt.sh = g.doctors()
+	}
 	if opt.sh != "" {
 		job.Tests, chosen = []JobTests{{Dir: "/", Args: []string{"/bin/sh", "-c", opt.sh}}}, nil
 	}

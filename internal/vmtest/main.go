@@ -1,7 +1,7 @@
 // Command vmtest boots guests under qemu's emulation and runs the integration tests in
 // them, on the kernels and hosts that users have:
 //
-//	go run ./internal/vmtest [-guest NAMES] [-run REGEXP] [-quick] [-jobs N] [-sh COMMANDS] [-list]
+//	go run ./internal/vmtest [-guest NAMES] [-run REGEXP] [-quick] [-jobs N] [-sh COMMANDS] [-table] [-list]
 //
 // Guests are made of Debian's packages alone, which apt-get downloads and dpkg-deb
 // unpacks into the user's cache directory; nothing is installed, and root is not needed. A
@@ -29,6 +29,7 @@ func main() {
 	run := flag.String("run", "", "only tests that match, as of go test -run")
 	sh := flag.String("sh", "", "run these shell commands in each guest instead of tests, and print what they say")
 	quick := flag.Bool("quick", false, "only the guests that are quick, and of the tests those that find most")
+	table := flag.Bool("table", false, "ask cloche doctor in each guest, and print the table of docs/platforms.md")
 	jobs := flag.Int("jobs", runtime.NumCPU(), "how many guests run side by side; each has one processor")
 	list := flag.Bool("list", false, "list the guests")
 	flag.Parse()
@@ -46,7 +47,7 @@ func main() {
 		return
 	}
 	if err == nil {
-		err = runAll(ctx, chosen, options{run: *run, sh: *sh, quick: *quick, jobs: *jobs})
+		err = runAll(ctx, chosen, options{run: *run, sh: *sh, quick: *quick, table: *table, jobs: *jobs})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "vmtest:", err)
@@ -58,6 +59,7 @@ func main() {
 type options struct {
 	run, sh string
 	quick   bool
+	table   bool
 	jobs    int
 }
 
@@ -125,6 +127,9 @@ func runAll(ctx context.Context, chosen []*guest, opt options) error {
 			}
 		}()
 	}
+	if opt.table {
+		fmt.Print(tableHead())
+	}
 	var failed []string
 	var cpu time.Duration
 	for range chosen {
@@ -156,6 +161,14 @@ func (e *ended) report(opt options) bool {
 		fmt.Printf("guest %-12s %v\n", e.g.name, e.err)
 		var f *fetchError
 		return opt.quick && errors.As(e.err, &f) // without a network there is no guest to be had
+	}
+	if opt.table {
+		line, err := e.r.tableRow(e.g)
+		if err != nil {
+			fmt.Printf("guest %-12s %v\n", e.g.name, err)
+		}
+		fmt.Print(line)
+		return err == nil
 	}
 	if opt.sh != "" {
 		said, err := os.ReadFile(e.r.output)

@@ -67,7 +67,7 @@ func (m *maker) test(ctx context.Context, g *guest, opt options) (*result, error
 	}
 	said, _ := os.ReadFile(end)
 	r.ended = strings.TrimSpace(string(said))
-	if opt.sh == "" {
+	if opt.sh == "" && !opt.table {
 		if err := r.read(); err != nil {
 			return nil, err
 		}

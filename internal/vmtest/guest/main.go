@@ -275,7 +275,6 @@ func run() {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Dir = t.Dir
 		cmd.Stdout, cmd.Stderr = out, out
-		cmd.Env = append(os.Environ(), "CLOCHE_TEST_GUEST=1")
 		still := time.AfterFunc(slow, func() { tellProcesses(t.Dir) })
 		if err := cmd.Run(); err != nil {
 			fmt.Fprintf(out, "\n=== ENDED %v\n", err)
