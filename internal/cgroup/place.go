@@ -149,7 +149,7 @@ const (
 // How a user comes to a cgroup who may make none.
 const (
 	byManager  = "`systemd-run --user --scope -p Delegate=yes`"
-	handedOver = "have root make a directory, chown it to you with its cgroup.procs and cgroup.subtree_control, start you in it and name it with limits.parent"
+	HandedOver = "have root make a directory that gets the controllers, chown it to you with its cgroup.procs and cgroup.subtree_control, and start you in a child of it that is yours, too"
 )
 
 // booted reports whether systemd runs this machine, sd_booted(3).
@@ -174,7 +174,7 @@ func (p *place) unavailable(err error, dir string) error {
 		}
 	case errForeign:
 		u.Cause = user + " may not move processes from " + p.h.Own + " to " + dir + ": the cgroup above both is not delegated"
-		u.Remedy = handedOver
+		u.Remedy = HandedOver
 		if booted() {
 			u.Remedy = "start Cloche by " + byManager
 		}
@@ -191,9 +191,9 @@ func (p *place) unavailable(err error, dir string) error {
 			break
 		}
 		if p.h.Version == 2 {
-			u.Remedy = handedOver
+			u.Remedy = HandedOver
 			if booted() {
-				u.Remedy = "run under systemd's user manager (" + byManager + "), or " + handedOver
+				u.Remedy = "run under systemd's user manager (" + byManager + "), or " + HandedOver
 			}
 		} else {
 			u.Remedy = "run as root, or have root make a directory in " + p.h.Mount + ", chown it to you, and name it with limits.parent"

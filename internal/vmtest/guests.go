@@ -49,6 +49,9 @@ const (
 	tookASecond  = "copied, [1-9]"
 )
 
+// handOver is what root does for a user who may make no cgroup.
+const handOver = "d=/sys/fs/cgroup/handed; mkdir -p $d/start; echo +memory +pids >/sys/fs/cgroup/cgroup.subtree_control; chown tester $d $d/cgroup.procs $d/cgroup.subtree_control $d/start $d/start/cgroup.procs; "
+
 // base is the user land of all: what the tests run inside.
 var base = []string{
 	"base-files", "base-passwd", "bash", "dash", "coreutils", "grep", "sed", "gawk", "findutils", "util-linux", "mount", "procps", "python3",
@@ -116,6 +119,10 @@ var guests = []*guest{
 		quick: true, tests: integration,
 		checks: []check{
 			{run: writesSlowly, says: tookASecond},
+			{user: true, run: "cloche doctor", says: "why: +this kernel's Landlock can't restrict"},
+			// A user who may make no cgroup is told how to come to one, and that is so.
+			{user: true, run: "cloche run --memory 64M -- true", status: 125, says: "user 1000 may not make a cgroup in /sys/fs/cgroup; have root make a directory .*start you in a child of it"},
+			{run: handOver + "sh -c 'echo $$ >$0/start/cgroup.procs; exec setpriv --reuid tester --regid tester --init-groups cloche run --memory 64M --pids 9 -- echo ran' $d", says: "^ran$"},
 			// Cloche inside Cloche: it says why not, and what it says to do works.
 			{run: "cloche run --profile open -- cloche run -- true", status: 125, says: "EPERM: uid 0 has no CAP_SETFCAP here, .*start Cloche as another user"},
 			{run: "cloche run --profile open -- cloche doctor", status: 1, says: "why: +uid 0 has no CAP_SETFCAP here"},

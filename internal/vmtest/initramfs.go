@@ -174,14 +174,14 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	if err != nil {
 		return err
 	}
-	init, err := m.build(g.arch, "init", "build", "./internal/vmtest/guest")
+	init, err := m.executable(g.arch, "init", "build", "./internal/vmtest/guest")
 	if err != nil {
 		return err
 	}
 	if err := a.file("init", init); err != nil {
 		return err
 	}
-	cloche, err := m.build(g.arch, "cloche", "build", "./cmd/cloche")
+	cloche, err := m.executable(g.arch, "cloche", "build", "./cmd/cloche")
 	if err != nil {
 		return err
 	}
@@ -202,7 +202,7 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 		job.Tests, chosen = []JobTests{{Dir: "/", Args: []string{"/bin/sh", "-c", opt.sh}}}, nil
 	}
 	for _, t := range chosen {
-		exe, err := m.build(g.arch, strings.ReplaceAll(t.dir, "/", "-")+".test", "test", "-c", "./"+t.dir)
+		exe, err := m.executable(g.arch, strings.ReplaceAll(t.dir, "/", "-")+".test", "test", "-c", "./"+t.dir)
 		if err != nil {
 			return err
 		}
@@ -243,9 +243,9 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	return nil
 }
 
-// build has the go command make an executable for an architecture, once.
-func (m *maker) build(arch, name string, args ...string) (string, error) {
-	exe := filepath.Join(m.cache, "build-"+arch, name)
+// executable has the go command make an executable for an architecture, once.
+func (m *maker) executable(arch, name string, args ...string) (string, error) {
+	exe := filepath.Join(m.build, arch, name)
 	if m.built[exe] {
 		return exe, nil
 	}

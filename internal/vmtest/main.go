@@ -112,6 +112,11 @@ func runAll(ctx context.Context, chosen []*guest, opt options) error {
 	if err := os.MkdirAll(c.cache, 0o755); err != nil {
 		return err
 	}
+	// Not where another vmtest, of another source maybe, puts its own.
+	if c.build, err = os.MkdirTemp(c.cache, "build-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(c.build)
 	began := time.Now()
 	// The longest first, so that none of them is what the others wait for at the end.
 	queue, all := make(chan *guest, len(chosen)), make(chan ended)

@@ -20,7 +20,8 @@ type maker struct {
 	cache  string
 	making sync.Mutex
 	apts   map[string]*apt // by suite and architecture, with lists of today
-	built  map[string]bool // files that are of this source
+	build  string          // directory of executables
+	built  map[string]bool // those that are there
 }
 
 // lock keeps other vmtests out of a part of the cache until unlock is called.

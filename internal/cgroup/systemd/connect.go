@@ -77,7 +77,7 @@ func inWords(err error, booted bool, uid int) *cgroup.Unavailable {
 	switch {
 	case !booted:
 		u.Cause = "systemd does not run this machine, so nobody hands out cgroups"
-		u.Remedy = "have root make a cgroup directory, chown it to you, start you in it, and name it with limits.parent"
+		u.Remedy = cgroup.HandedOver
 	case uid == 0:
 		u.Cause = "systemd's manager can't be reached (" + why + ")"
 		u.Remedy = "look in `systemctl status`; in a container start the sandbox from its host, or name a cgroup directory with limits.parent"

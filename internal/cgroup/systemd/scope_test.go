@@ -211,7 +211,7 @@ func TestRowWithoutBus(t *testing.T) {
 		{
 			false, 1000, "systemd's user manager",
 			"systemd does not run this machine, so nobody hands out cgroups; only a user who may make no cgroup needs it",
-			"have root make a cgroup directory, chown it to you, start you in it, and name it with limits.parent",
+			cgroup.HandedOver,
 		},
 		{
 			false, 0, "systemd's manager",
