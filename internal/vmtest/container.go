@@ -1,8 +1,8 @@
 package main
 
-// containerSetup writes a script that runs a container of busybox in a scope of systemd's,
+// containerScript writes a script that runs a container of busybox in a scope of systemd's,
 // says what limits the scope has, and ends it: container SLICE ID [options of spec].
-var containerSetup = []string{`sh ln -s cloche /usr/local/bin/cloche-oci; cat >/usr/local/bin/container <<'END'
+const containerScript = `ln -s cloche /usr/local/bin/cloche-oci; cat >/usr/local/bin/container <<'END'
 set -e
 slice=$1 id=$2; shift 2
 dir=$(mktemp -d); mkdir -p $dir/rootfs/bin; cp /bin/busybox $dir/rootfs/bin; cd $dir; chmod 755 .
@@ -25,4 +25,4 @@ for i in 1 2 3 4 5 6 7 8 9; do systemctl $manager is-active -q cri-cloche-$id.sc
 systemctl $manager show cri-cloche-$id.scope -p ActiveState -p LoadState | tr '\n' ' '
 test -z "$(find /sys/fs/cgroup -name cri-cloche-$id.scope)" && echo gone
 END
-chmod 755 /usr/local/bin/container`}
+chmod 755 /usr/local/bin/container`

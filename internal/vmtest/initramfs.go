@@ -201,16 +201,18 @@ func (m *maker) ownPart(a *archive, g *guest, kernel string, opt options) error 
 	if opt.sh != "" {
 		job.Tests, chosen = []JobTests{{Dir: "/", Args: []string{"/bin/sh", "-c", opt.sh}}}, nil
 	}
+	there := map[string]bool{}
 	for _, t := range chosen {
 		exe, err := m.executable(g.arch, strings.ReplaceAll(t.dir, "/", "-")+".test", "test", "-c", "./"+t.dir)
 		if err != nil {
 			return err
 		}
 		at := filepath.Join("guest/suite", t.dir)
-		if a.dirs[at] {
-			// Its program is there already, for other arguments.
-		} else if err := a.file(filepath.Join(at, filepath.Base(exe)), exe); err != nil {
-			return err
+		if !there[exe] { // else for other arguments
+			if err := a.file(filepath.Join(at, filepath.Base(exe)), exe); err != nil {
+				return err
+			}
+			there[exe] = true
 		}
 		if data := filepath.Join(root, t.dir, "testdata"); isDir(data) && !a.dirs[filepath.Join(at, "testdata")] {
 			if err := a.tree(filepath.Join(at, "testdata"), data); err != nil {
