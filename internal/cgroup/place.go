@@ -149,7 +149,7 @@ const (
 // How a user comes to a cgroup who may make none.
 const (
 	byManager  = "`systemd-run --user --scope -p Delegate=yes`"
-	HandedOver = "have root make a directory that gets the controllers, chown it to you with its cgroup.procs and cgroup.subtree_control, and start you in a child of it that is yours, too"
+	HandedOver = "have root make a directory that passes the controllers on, chown it to you with its cgroup.procs and cgroup.subtree_control, and start you in a child of it that is yours, too"
 )
 
 // booted reports whether systemd runs this machine, sd_booted(3).

@@ -50,7 +50,7 @@ const (
 )
 
 // handOver is what root does for a user who may make no cgroup.
-const handOver = "d=/sys/fs/cgroup/handed; mkdir -p $d/start; echo +memory +pids >/sys/fs/cgroup/cgroup.subtree_control; chown tester $d $d/cgroup.procs $d/cgroup.subtree_control $d/start $d/start/cgroup.procs; "
+const handOver = "d=/sys/fs/cgroup/handed; mkdir -p $d/start; for c in /sys/fs/cgroup $d; do echo +memory +pids >$c/cgroup.subtree_control; done; chown tester $d $d/cgroup.procs $d/cgroup.subtree_control $d/start $d/start/cgroup.procs; "
 
 // base is the user land of all: what the tests run inside.
 var base = []string{
