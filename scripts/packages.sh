@@ -4,7 +4,7 @@
 # missing; the tests that need it then skip by name.
 set -eu
 
-packages="bubblewrap flatpak mat2 socat ripgrep busybox crun runc firejail uidmap gcc libc6-dev libseccomp-dev python3 git dbus-daemon procps util-linux qemu-user-static qemu-system-x86
+packages="bubblewrap flatpak mat2 socat ripgrep crun runc firejail uidmap gcc libc6-dev libseccomp-dev python3 git dbus-daemon procps util-linux qemu-user-static qemu-system-x86
 bash bc bison bzip2 cmake curl diffutils ffmpeg file findutils gawk gdb gpg gpg-agent imagemagick jq lua5.4 m4 make nginx-light nodejs
 openjdk-17-jre-headless openssh-client openssl patch perl php-cli postgresql rsync ruby sqlite3 strace unzip vim-tiny xz-utils zip zsh zstd
 buildah catatonit conmon containernetworking-plugins debootstrap iproute2 iptables netavark slirp4netns"
