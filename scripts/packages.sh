@@ -7,14 +7,13 @@ set -eu
 packages="bubblewrap flatpak mat2 socat ripgrep crun runc firejail uidmap gcc libc6-dev libseccomp-dev python3 git dbus-daemon procps util-linux qemu-user-static qemu-system-x86
 bash bc bison bzip2 cmake curl diffutils ffmpeg file findutils gawk gdb gpg gpg-agent imagemagick jq lua5.4 m4 make nginx-light nodejs
 openjdk-17-jre-headless openssh-client openssl patch perl php-cli postgresql rsync ruby sqlite3 strace unzip vim-tiny xz-utils zip zsh zstd
-buildah catatonit conmon containernetworking-plugins debootstrap iproute2 iptables netavark slirp4netns"
+buildah busybox-static catatonit conmon containernetworking-plugins debootstrap iproute2 iptables netavark slirp4netns"
 # Container engines. Where an init runs, Debian starts their daemons at once and at each boot, with a
 # bridge and firewall rules: there it is for who owns the machine to install them.
 engines="docker.io containerd podman"
 
 command -v dpkg-query >/dev/null 2>&1 || { echo "packages: no dpkg here; tests that need one of: $packages skip by name"; exit 0; }
 installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
-installed busybox || packages="$packages busybox-static" # the two exclude each other
 if [ -d /run/systemd/system ] || [ -p /run/initctl ] || [ -d /run/openrc ]; then
 	for p in $engines; do
 		installed "$p" || echo "packages: $p is left to you, as Debian would start its daemon; without it the tests of cloche-oci under it skip by name"
