@@ -106,7 +106,7 @@ func (c *Container) halfMade() (*cgroups.Group, error) {
 	}
 	cg := c.cgroupConfig(cfg)
 	cg.Resources, cg.OwnerUID = nil, nil
-	return cgroups.Prepare(cg)
+	return cgroups.Find(cg)
 }
 
 // destroy kills and removes all of a container. group may be nil.

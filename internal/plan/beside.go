@@ -107,8 +107,13 @@ func (b *builder) makeGo() {
 	b.op(Load, RefAt(pair, 4), Num(4)).to(b.beside.goWrite)
 }
 
-// awaitGo lets pid 1 sleep until the launcher lets it go on; when that is no more, it ends.
+// awaitGo lets pid 1 sleep until the launcher lets it go on; when that is no more, it ends. It
+// sleeps before it is undumpable, as the launcher looks at it meanwhile by its user's rights, and
+// before it has ids where somebody outside gives it those.
 func (b *builder) awaitGo() {
+	if !b.waitsForGo() {
+		return
+	}
 	b.begin(Step{Process: Init, Name: "wait for the launcher"})
 	n, on := b.tmp("n"), b.label()
 	b.op(SysClose, Slot(b.beside.goWrite))
@@ -117,13 +122,6 @@ func (b *builder) awaitGo() {
 	b.op(SysExitGroup, Num(125))
 	b.mark(on)
 	b.op(SysClose, Slot(b.beside.goRead))
-}
-
-// awaitIDs waits for id maps that somebody outside writes.
-func (b *builder) awaitIDs() {
-	if m := b.in.Manner; m != nil && m.IDsFD >= 0 {
-		b.awaitGo()
-	}
 }
 
 // keepProc opens what is needed of /proc when the scratch covers it.
@@ -139,9 +137,6 @@ func (b *builder) beforeCommand() {
 	m := b.in.Manner
 	b.joinAfter()
 	b.endUserNamespaces()
-	if b.waitsForGo() && m.IDsFD < 0 {
-		b.awaitGo()
-	}
 	if m.BlockFD >= 0 {
 		b.begin(Step{Process: Init, Name: "wait until the command may start", Kind: KindWait})
 		b.op(SysRead, Num(uint64(m.BlockFD)), Ref(buffer("go", 8)), Num(1)).ignoring()

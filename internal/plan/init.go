@@ -7,7 +7,7 @@ import "golang.org/x/sys/unix"
 // outside is touched, the old root gone before the command is made.
 func (b *builder) init() error {
 	b.beginInit()
-	b.awaitIDs()
+	b.awaitGo()
 	b.startNetwork() // first, as it takes longest
 	b.enterCgroup()
 	b.mapIDs()

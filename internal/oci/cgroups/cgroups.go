@@ -104,6 +104,27 @@ func Prepare(c Config) (*Group, error) {
 	return g, nil
 }
 
+// Find is the group that Prepare would make, for a container of which nothing else is known
+// since it is not finished. Nothing is made, and whether it is there shows when it is used: its
+// maker may be making it now.
+func Find(c Config) (*Group, error) {
+	if c.Systemd {
+		return prepareUnit(&c)
+	}
+	l, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	s := State{Rootless: c.Rootless}
+	for i := range l.Hierarchies {
+		h := &l.Hierarchies[i]
+		if dir := groupPath(h, c.Path, c.ID); dir != h.Mount {
+			s.Dirs = append(s.Dirs, DirState{Path: dir, V2: h.Version == 2, Controllers: h.Controllers})
+		}
+	}
+	return Load(s), nil
+}
+
 // normalise makes of a limit of 0 processes what engines meant by it before the
 // specification had a word for no limit (1.3): none.
 func (c *Config) normalise() {
