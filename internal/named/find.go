@@ -264,7 +264,8 @@ func Ends(pidfd int, within time.Duration) bool {
 	}
 }
 
-// Remove takes the record away. One that runs is refused.
+// Remove takes the record away, and what is left of the sandbox's cgroup: where its owner was
+// killed its processes may have been about to end when somebody looked last. One that runs is refused.
 func Remove(name string) error {
 	e, err := lock(name)
 	if errors.Is(err, state.ErrNotExist) {
@@ -274,8 +275,15 @@ func Remove(name string) error {
 		return err
 	}
 	defer e.Close()
-	if s, err := read(e); err == nil && s.Running() {
-		return fmt.Errorf("%s runs (pid %d); end it first, or remove it with --force", name, s.Owner.Pid)
+	if s, err := read(e); err == nil {
+		if s.Running() {
+			return fmt.Errorf("%s runs (pid %d); end it first, or remove it with --force", name, s.Owner.Pid)
+		}
+		for _, dir := range s.Cgroup {
+			if err := cgroup.RemoveTree(dir); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
 	}
 	return e.Remove()
 }
