@@ -5,7 +5,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/named"
 	"github.com/cloche-sandbox/cloche/internal/state"
 	"github.com/cloche-sandbox/cloche/sandbox"
@@ -59,7 +58,7 @@ func (a *attempt) note(change func(*named.Sandbox)) {
 	}
 }
 
-// noteStart writes down which processes and cgroups the sandbox has.
+// noteStart writes down which process the sandbox has.
 func (a *attempt) noteStart(cmd *sandbox.Cmd) {
 	if a.record == nil {
 		return
@@ -68,8 +67,7 @@ func (a *attempt) noteStart(cmd *sandbox.Cmd) {
 	if err != nil {
 		return // it has ended already
 	}
-	dirs := cgroupsOf(init.Pid)
-	a.note(func(s *named.Sandbox) { s.Init, s.Cgroup, s.Counted = init, dirs, countsMore(dirs) })
+	a.note(func(s *named.Sandbox) { s.Init = init })
 }
 
 // betweenCounts is the time from one look at what the filter has denied to the next.
@@ -102,24 +100,6 @@ func (a *attempt) countDenials(cmd *sandbox.Cmd) (stop func()) {
 		close(quit)
 		<-done
 	}
-}
-
-// cgroupsOf are the directories of a process's cgroups in which this program is not.
-func cgroupsOf(pid int) (dirs []string) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil {
-		return nil
-	}
-	reader, err := cgroup.NewReader()
-	if err != nil {
-		return nil
-	}
-	for _, r := range reader.Read(string(text), true) {
-		if r.Dir != "" {
-			dirs = append(dirs, r.Dir)
-		}
-	}
-	return dirs
 }
 
 // countsMore reports whether one of the cgroups tells more than how many processes there are.

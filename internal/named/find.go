@@ -3,7 +3,6 @@ package named
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -280,11 +279,7 @@ func Remove(name string) error {
 		if s.Running() {
 			return fmt.Errorf("%s runs (pid %d); end it first, or remove it with --force", name, s.Owner.Pid)
 		}
-		own := fmt.Sprintf("cloche-%d-%d-", s.Owner.Pid, s.Owner.Start) // and no group that it was only in
 		for _, dir := range s.Cgroup {
-			if !strings.HasPrefix(filepath.Base(dir), own) {
-				continue
-			}
 			if err := cgroup.RemoveTree(dir); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
