@@ -20,53 +20,32 @@ func main() {
 		worker(os.Args[2:])
 		return
 	}
-	rounds := flag.Int("rounds", 300, "how often each contender runs")
 	only := flag.String("only", "", "comma-separated contenders; all when empty")
-	file := flag.String("json", "", "write the report as JSON to this file too")
-	check := flag.Bool("check", false, "exit with 1 when a goal is missed")
-	flag.Parse()
-	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "bench: %q: no arguments are taken; see -help\n", flag.Arg(0))
-		os.Exit(2)
-	}
-	met, err := run(*rounds, *only, *file)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(2)
-	}
-	if *check && !met {
-		os.Exit(1)
-	}
+	turns.Main("bench", 300, func(rounds int) (*turns.Report, error) { return run(rounds, *only) })
 }
 
-func run(rounds int, only, file string) (met bool, err error) {
+func run(rounds int, only string) (*turns.Report, error) {
 	dir, err := os.MkdirTemp("", "cloche-bench-")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	list, stop, err := contenders(dir, only)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer stop()
 
 	r, err := turns.Run(list, rounds)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	r.Judge(goals...)
 	if r.Memory, err = memory(); err != nil {
-		return false, fmt.Errorf("memory: %w", err)
+		return nil, fmt.Errorf("memory: %w", err)
 	}
 	judgeMemory(r)
-	r.Print(os.Stdout)
-	if file != "" {
-		if err := r.Write(file); err != nil {
-			return false, err
-		}
-	}
-	return r.Met(), nil
+	return r, nil
 }
 
 // goals are ratios of medians.

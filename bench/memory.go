@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cloche-sandbox/cloche/bench/turns"
@@ -39,7 +37,7 @@ func memory() ([]turns.Memory, error) {
 		return nil, err
 	}
 	time.Sleep(settle)
-	m, err := rollup("init in the sandbox (pid 1)", c.PID())
+	m, err := turns.Rollup("init in the sandbox (pid 1)", c.PID())
 	in.Close()
 	c.Wait()
 	if err != nil {
@@ -66,42 +64,12 @@ func memory() ([]turns.Memory, error) {
 	}
 	bufio.NewReader(stdout).ReadString('\n')
 	time.Sleep(settle)
-	m, err = rollup("supervisor (cloche run --wall-time)", cmd.Process.Pid)
+	m, err = turns.Rollup("supervisor (cloche run --wall-time)", cmd.Process.Pid)
 	stdin.Close()
 	if werr := cmd.Wait(); err == nil {
 		err = werr
 	}
 	return append(list, m), err
-}
-
-// rollup reads proc_pid_smaps_rollup(5), or statm where that is refused.
-func rollup(name string, pid int) (turns.Memory, error) {
-	m := turns.Memory{Name: name, PrivateDirty: -1}
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		if data, err = os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid)); err != nil {
-			return m, err
-		}
-		pages, err := strconv.Atoi(strings.Fields(string(data))[1])
-		m.RSS = pages * os.Getpagesize() / 1024
-		return m, err
-	}
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) < 2 {
-			continue
-		}
-		switch f[0] {
-		case "Rss:":
-			m.RSS, err = strconv.Atoi(f[1])
-		case "Private_Dirty:":
-			m.PrivateDirty, err = strconv.Atoi(f[1])
-		}
-		if err != nil {
-			return m, err
-		}
-	}
-	return m, nil
 }
 
 // judgeMemory adds the goals about memory, as far as it could be read.

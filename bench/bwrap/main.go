@@ -7,7 +7,6 @@ package main
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,20 +18,7 @@ import (
 	"github.com/cloche-sandbox/cloche/bench/turns"
 )
 
-func main() {
-	rounds := flag.Int("rounds", 100, "how often each contender runs")
-	file := flag.String("json", "", "write the report as JSON to this file too")
-	check := flag.Bool("check", false, "exit with 1 when a goal is missed")
-	flag.Parse()
-	met, err := run(*rounds, *file)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/bwrap:", err)
-		os.Exit(2)
-	}
-	if *check && !met {
-		os.Exit(1)
-	}
-}
+func main() { turns.Main("bench/bwrap", 100, run) }
 
 // system is a root of the distribution's /usr.
 const system = "--ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 "
@@ -52,31 +38,31 @@ var lines = []struct {
 	{"many", "500 binds", system, 0.40},
 }
 
-func run(rounds int, file string) (met bool, err error) {
+func run(rounds int) (*turns.Report, error) {
 	root, err := turns.Repository()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	cloche := filepath.Join(root, "bin", "cloche")
 	if _, err := os.Stat(cloche); err != nil {
-		return false, fmt.Errorf("%w; `make build` makes it", err)
+		return nil, fmt.Errorf("%w; `make build` makes it", err)
 	}
 	theirs, err := exec.LookPath("bwrap")
 	if err != nil {
-		return false, errors.New("bubblewrap is not installed")
+		return nil, errors.New("bubblewrap is not installed")
 	}
 	dir, err := os.MkdirTemp("", "cloche-bench-bwrap-")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	ours := filepath.Join(dir, "bwrap")
 	if err := os.Symlink(cloche, ours); err != nil {
-		return false, err
+		return nil, err
 	}
 	many, err := places(dir)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	var list []*turns.Contender
 	var goals []turns.Ratio
@@ -93,13 +79,13 @@ func run(rounds int, file string) (met bool, err error) {
 	}
 	r, err := turns.Run(list, rounds)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	r.Judge(goals...)
 	var kept [2][]turns.Memory
 	for i, path := range []string{ours, theirs} {
 		if kept[i], err = memory([]string{"cloche", "bubblewrap"}[i], path); err != nil {
-			return false, err
+			return nil, err
 		}
 		r.Memory = append(r.Memory, kept[i]...)
 	}
@@ -107,13 +93,7 @@ func run(rounds int, file string) (met bool, err error) {
 		limit := kept[1][i].RSS
 		r.Goals = append(r.Goals, turns.Goal{Name: m.Name + ", KiB", Limit: float64(limit), Got: float64(m.RSS), Met: m.RSS <= limit})
 	}
-	r.Print(os.Stdout)
-	if file != "" {
-		if err := r.Write(file); err != nil {
-			return false, err
-		}
-	}
-	return r.Met(), nil
+	return r, nil
 }
 
 // places makes what the command lines bind, and is 500 of them.
@@ -158,7 +138,7 @@ func memory(name, path string) ([]turns.Memory, error) {
 		return nil, err
 	}
 	time.Sleep(200 * time.Millisecond)
-	outside, err := rollup(name+", the process outside", cmd.Process.Pid)
+	outside, err := turns.Rollup(name+", the process outside", cmd.Process.Pid)
 	if err != nil {
 		return nil, err
 	}
@@ -170,23 +150,6 @@ func memory(name, path string) ([]turns.Memory, error) {
 	if err != nil {
 		return nil, fmt.Errorf("children of %s: %w", name, err)
 	}
-	inside, err := rollup(name+", pid 1 inside", pid)
+	inside, err := turns.Rollup(name+", pid 1 inside", pid)
 	return []turns.Memory{outside, inside}, err
-}
-
-func rollup(name string, pid int) (turns.Memory, error) {
-	m := turns.Memory{Name: name}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return m, err
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		for prefix, field := range map[string]*int{"Rss:": &m.RSS, "Private_Dirty:": &m.PrivateDirty} {
-			if rest, ok := strings.CutPrefix(lines.Text(), prefix); ok {
-				*field, _ = strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(rest, "kB")))
-			}
-		}
-	}
-	return m, nil
 }

@@ -9,7 +9,6 @@ import (
 	"bytes"
 	_ "embed"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,43 +21,30 @@ import (
 	"github.com/cloche-sandbox/cloche/bench/turns"
 )
 
-func main() {
-	rounds := flag.Int("rounds", 100, "how often each contender runs")
-	file := flag.String("json", "", "write the report as JSON to this file too")
-	check := flag.Bool("check", false, "exit with 1 when a goal is missed")
-	flag.Parse()
-	met, err := run(*rounds, *file)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench/oci:", err)
-		os.Exit(2)
-	}
-	if *check && !met {
-		os.Exit(1)
-	}
-}
+func main() { turns.Main("bench/oci", 100, run) }
 
-func run(rounds int, file string) (met bool, err error) {
+func run(rounds int) (*turns.Report, error) {
 	if os.Geteuid() != 0 {
-		return false, errors.New("it needs root: engines run these programs as root")
+		return nil, errors.New("it needs root: engines run these programs as root")
 	}
 	if hidden := os.Getenv(hiddenVariable); hidden == "" {
-		return again()
+		return nil, again()
 	}
 	if err := hideUnified(); err != nil {
-		return false, err
+		return nil, err
 	}
 	// A container's process is a child of whoever made it; create ends before it does.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return false, err
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "cloche-bench-oci-")
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
 	list, err := runtimes(dir)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	var contenders []*turns.Contender
 	for _, rt := range list {
@@ -68,7 +54,7 @@ func run(rounds int, file string) (met bool, err error) {
 	}
 	r, err := turns.Run(contenders, rounds)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	r.Judge(goals...)
 	for _, rt := range list {
@@ -82,13 +68,7 @@ func run(rounds int, file string) (met bool, err error) {
 			r.Goals = append(r.Goals, turns.Goal{Name: m.Name + ", KiB", Limit: 128, Got: float64(m.RSS), Met: m.RSS <= 128})
 		}
 	}
-	r.Print(os.Stdout)
-	if file != "" {
-		if err := r.Write(file); err != nil {
-			return false, err
-		}
-	}
-	return r.Met(), nil
+	return r, nil
 }
 
 const cloche = "cloche-oci"
@@ -110,18 +90,19 @@ const hiddenVariable = "CLOCHE_BENCH_OCI_HIDDEN"
 
 const unified = "/sys/fs/cgroup/unified"
 
-// again runs this program once more in a mount namespace of its own.
-func again() (bool, error) {
+// again runs this program once more in a mount namespace of its own, and ends as it does.
+func again() error {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Env = append(os.Environ(), hiddenVariable+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	err := cmd.Run()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		os.Exit(exit.ExitCode())
+	if err != nil && !errors.As(err, &exit) {
+		return err
 	}
-	return true, err
+	os.Exit(cmd.ProcessState.ExitCode())
+	return nil
 }
 
 func hideUnified() error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -188,20 +187,5 @@ func (r *runtime) memory() (turns.Memory, error) {
 		reap(pid)
 	}()
 	time.Sleep(200 * time.Millisecond)
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return m, err
-	}
-	defer f.Close()
-	m.PrivateDirty = 0
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var n int
-		if _, err := fmt.Sscanf(lines.Text(), "Rss: %d kB", &n); err == nil {
-			m.RSS = n
-		}
-		if _, err := fmt.Sscanf(lines.Text(), "Private_Dirty: %d kB", &n); err == nil {
-			m.PrivateDirty = n
-		}
-	}
-	return m, nil
+	return turns.Rollup(m.Name, pid)
 }
