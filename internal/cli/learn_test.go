@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cloche-sandbox/cloche/internal/needs"
@@ -43,9 +44,14 @@ func outcome(t *testing.T, cmd *exec.Cmd) (stdout string, code int, stderr strin
 	return out.String(), cmd.ProcessState.ExitCode(), complaints.String()
 }
 
-// TestLearned: under what was learned of it a command does the same.
+// TestLearned: under what was learned of it a command does the same. Something else is
+// renamed all the time meanwhile, which has the kernel answer EAGAIN to who looks for
+// what ".." leads to.
 func TestLearned(t *testing.T) {
 	makeLearnTop(t)
+	if os.Geteuid() == 0 { // once for both users
+		renameAllTheTime(t)
+	}
 	asRootAndUser(t, func(t *testing.T) {
 		for _, test := range learned {
 			t.Run(test.name, func(t *testing.T) {
@@ -74,6 +80,32 @@ func TestLearned(t *testing.T) {
 				}
 			})
 		}
+	})
+}
+
+// renameAllTheTime gives a directory other names until the test has ended.
+func renameAllTheTime(t *testing.T) {
+	t.Helper()
+	names := [2]string{t.TempDir(), filepath.Join(t.TempDir(), "another")}
+	stop := make(chan struct{})
+	var renaming sync.WaitGroup
+	renaming.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := os.Rename(names[0], names[1]); err != nil {
+				t.Error(err)
+				return
+			}
+			names[0], names[1] = names[1], names[0]
+		}
+	})
+	t.Cleanup(func() {
+		close(stop)
+		renaming.Wait()
 	})
 }
 

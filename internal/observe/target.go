@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/learn"
 	"github.com/cloche-sandbox/cloche/internal/program"
 	"github.com/cloche-sandbox/cloche/policy"
@@ -218,8 +219,9 @@ func (t *target) find(name string, noFollow bool) (f file, ok bool) {
 	if noFollow {
 		how.Flags |= unix.O_NOFOLLOW
 	}
-	fd, err := unix.Openat2(t.root, name, &how)
+	fd, err := host.Openat2(t.root, name, &how)
 	if err != nil {
+		t.failed = t.failed || err == unix.EAGAIN // whether it is there is not known
 		return f, false
 	}
 	defer unix.Close(fd)

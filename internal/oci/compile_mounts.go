@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/oci/cgroups"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 )
@@ -77,7 +78,7 @@ func (k *compiler) findDest(m *plan.ContainerMount, covered []string) {
 		}
 	}
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(k.rootfs, m.Dest[1:], &how)
+	fd, err := host.Openat2(k.rootfs, m.Dest[1:], &how)
 	if err == nil {
 		unix.Close(fd)
 		m.There = true
@@ -110,7 +111,7 @@ func followDangling(root int, p string) string {
 		}
 		here := path.Join(at, name)
 		how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | unix.O_NOFOLLOW, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-		fd, err := unix.Openat2(root, here[1:], &how)
+		fd, err := host.Openat2(root, here[1:], &how)
 		if err != nil {
 			at = here
 			continue
@@ -231,7 +232,7 @@ func hasPrefixed(list []string, prefix string) bool {
 // modeAt is the mode of a directory in the root file system.
 func (k *compiler) modeAt(p string) (uint32, bool) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(k.rootfs, p[1:], &how)
+	fd, err := host.Openat2(k.rootfs, p[1:], &how)
 	if err != nil {
 		return 0, false
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
@@ -27,12 +28,12 @@ func (m *maker) copyUp() error {
 		}
 		fds[i] = fd
 	}
-	from, err := unix.Openat2(fds[0], ".", &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC})
+	from, err := host.Openat2(fds[0], ".", &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC})
 	if err != nil {
 		return fmt.Errorf("tmpcopyup: open the directory to be copied: %w", err)
 	}
 	defer unix.Close(from)
-	to, err := unix.Openat2(fds[1], ".", &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC})
+	to, err := host.Openat2(fds[1], ".", &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC})
 	if err != nil {
 		return fmt.Errorf("tmpcopyup: open the new file system: %w", err)
 	}
@@ -154,12 +155,12 @@ func copyEntry(from, to int, name string, depth int) error {
 		if err := unix.Mkdirat(to, name, 0o700); err != nil {
 			return err
 		}
-		in, err := unix.Openat2(from, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolve})
+		in, err := host.Openat2(from, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolve})
 		if err != nil {
 			return err
 		}
 		defer unix.Close(in)
-		out, err := unix.Openat2(to, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolve})
+		out, err := host.Openat2(to, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: resolve})
 		if err != nil {
 			return err
 		}
@@ -189,12 +190,12 @@ func copyEntry(from, to int, name string, depth int) error {
 }
 
 func copyRegular(from, to int, name string, resolve uint64) error {
-	in, err := unix.Openat2(from, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: resolve})
+	in, err := host.Openat2(from, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC, Resolve: resolve})
 	if err != nil {
 		return err
 	}
 	defer unix.Close(in)
-	out, err := unix.Openat2(to, name, &unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC, Mode: 0o600, Resolve: resolve})
+	out, err := host.Openat2(to, name, &unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC, Mode: 0o600, Resolve: resolve})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
 // environment is the process's, with HOME where it has none, as runc gives it.
@@ -34,7 +36,7 @@ func (k *compiler) environment(p *specs.Process) ([]string, error) {
 // somebody else wrote.
 func homeOf(root int, uid uint32) string {
 	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(root, "etc/passwd", &how)
+	fd, err := host.Openat2(root, "etc/passwd", &how)
 	if err != nil {
 		return ""
 	}

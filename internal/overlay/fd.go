@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
 // below is how every name is resolved: never out of the directory, through a link, or
@@ -20,13 +22,7 @@ const below = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_
 // openBelow opens a path below a directory.
 func openBelow(dir int, name string, flags int) (int, error) {
 	how := unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC, Resolve: below}
-	for tries := 0; ; tries++ {
-		fd, err := unix.Openat2(dir, name, &how)
-		if (err == unix.EINTR || err == unix.EAGAIN) && tries < 64 {
-			continue // EAGAIN: a rename somewhere, which proves nothing
-		}
-		return fd, err
-	}
+	return host.Openat2(dir, name, &how)
 }
 
 // openDir opens a directory below another one, to list it.

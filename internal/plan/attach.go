@@ -148,6 +148,14 @@ func (b *builder) openInRoot(p string, how *Data) Var {
 	return at
 }
 
+// openInRootIfThere is openInRoot of what may be missing.
+func (b *builder) openInRootIfThere(at Var, p string, missing Label) {
+	done := b.label()
+	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(howInRoot), Num(24)).to(at).on(int(unix.ENOENT), missing).then(done).orElse(Following)
+	b.set(at, Slot(b.openInRoot(p, howInRoot)))
+	b.mark(done)
+}
+
 // parents makes the directories above p that nobody has made yet.
 func (b *builder) parents(p string) {
 	for i := 1; i < len(p); i++ {
@@ -192,7 +200,7 @@ func (b *builder) hideInside(n *mountNode) {
 		b.op(SysOpenTree, Slot(b.mask), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
 		return b.op(SysMoveMount, Slot(tree), b.str(""), Slot(at), b.str(""), Flags(cMoveEmpty, cMoveTEmpty))
 	}
-	b.op(SysOpenat2, Slot(b.root), b.str(n.target[1:]), Ref(howInRoot), Num(24)).to(at).on(int(unix.ENOENT), done)
+	b.openInRootIfThere(at, n.target, done)
 	mask("dir").on(int(unix.EINVAL), file).then(done)
 	b.mark(file) // a directory can't be mounted on it
 	mask("file")
