@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Node is a process of a tree, with its threads.
@@ -38,11 +36,11 @@ func Tree(pid int, start uint64) ([]*Node, error) {
 	}
 	members := []int{t.pid}
 	if own != 0 {
-		found, err := inPIDNamespace(own)
+		all, err := Snap()
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, found...)
+		members = append(members, all.members[own]...)
 		// Pid 1 of a sandbox is not dumpable, so that its namespaces are shown to root alone: it is
 		// the one above that has as many pids.
 		members = append(members, hiddenAbove(t.leader)...)
@@ -94,32 +92,6 @@ func (t *target) ownPIDs() (uint64, error) {
 		}
 	}
 	return 0, nil
-}
-
-// inPIDNamespace looks over all of /proc for the processes in a pid namespace.
-func inPIDNamespace(number uint64) (pids []int, err error) {
-	proc, err := os.Open("/proc")
-	if err != nil {
-		return nil, err
-	}
-	defer proc.Close()
-	names, err := proc.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	want := "pid:[" + strconv.FormatUint(number, 10) + "]"
-	var buf [64]byte
-	for _, name := range names {
-		if name[0] < '0' || name[0] > '9' {
-			continue
-		}
-		if n, err := unix.Readlinkat(int(proc.Fd()), name+"/ns/pid", buf[:]); err == nil && string(buf[:n]) == want {
-			if pid, err := strconv.Atoi(name); err == nil {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids, nil
 }
 
 // Children are a process's children, proc_pid_task_children(5): those of each thread.
