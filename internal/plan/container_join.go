@@ -44,22 +44,11 @@ func (b *containerBuilder) join(namespaces []JoinNamespace) {
 	}
 }
 
+// namespaceArg is one of setns(2)'s types.
 func namespaceArg(t uint64) Arg {
-	for _, n := range [...]struct {
-		name string
-		t    uint64
-	}{
-		{"CLONE_NEWUSER", unix.CLONE_NEWUSER},
-		{"CLONE_NEWNS", unix.CLONE_NEWNS},
-		{"CLONE_NEWPID", unix.CLONE_NEWPID},
-		{"CLONE_NEWIPC", unix.CLONE_NEWIPC},
-		{"CLONE_NEWUTS", unix.CLONE_NEWUTS},
-		{"CLONE_NEWNET", unix.CLONE_NEWNET},
-		{"CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP},
-		{"CLONE_NEWTIME", unix.CLONE_NEWTIME},
-	} {
-		if n.t == t {
-			return named(n.name, t)
+	for _, c := range joined {
+		if constants[c].value == t {
+			return Flags(c)
 		}
 	}
 	return Num(t)

@@ -13,21 +13,56 @@ const pathRoom = 8192
 // any. PATH is searched here, inside, with the file system as the command sees it.
 func (b *builder) exec() {
 	b.begin(Step{Process: Command, Name: "exec", Kind: KindExec})
-	cmd, n, at, c := b.tmp("cmd"), b.tmp("n"), b.tmp("at"), b.tmp("byte")
+	cmd, result := b.tmp("cmd"), b.tmp("result")
+	direct, last := b.label(), b.label()
+	var script Label
+
+	b.op(Load, Slot(VarArgv), Num(8)).to(cmd)
+	b.renameCommand()
+	b.searchPath(cmd, direct, last, func(name Arg, denied, next Label) {
+		failed := b.label()
+		b.op(SysExecve, name, Slot(VarArgv), Slot(VarEnvp)).to(result).orElse(failed)
+		b.mark(failed)
+		b.ifEqual(Slot(result), ^uint64(0), errnoArg("ENOENT", unix.ENOENT), next)
+		b.ifEqual(Slot(result), ^uint64(0), errnoArg("ENOTDIR", unix.ENOTDIR), next)
+		b.ifEqual(Slot(result), ^uint64(0), errnoArg("EACCES", unix.EACCES), denied)
+		if b.in.Manner != nil {
+			script = b.label()
+			b.set(cmd, name)
+			b.ifEqual(Slot(result), ^uint64(0), errnoArg("ENOEXEC", unix.ENOEXEC), script)
+		}
+		// Any other error ends the search: the same call again, for its report.
+		b.op(SysExecve, name, Slot(VarArgv), Slot(VarEnvp))
+	})
+
+	b.mark(direct)
+	b.mark(last)
+	call := b.op(SysExecve, Slot(cmd), Slot(VarArgv), Slot(VarEnvp))
+	if script != 0 {
+		call.on(int(unix.ENOEXEC), script)
+		b.mark(script)
+		b.asScript(Slot(cmd))
+	}
+}
+
+// searchPath is the search of execvp(3): a name with a slash is not searched for and
+// goes to direct; each other place is for try, which goes on to denied or next
+// where the command is not to be had there. When no place is left, the operation at
+// last is reported as failed, with EACCES where one of them was denied.
+func (b *builder) searchPath(cmd Var, direct, last Label, try func(name Arg, denied, next Label)) {
+	n, at, c := b.tmp("n"), b.tmp("at"), b.tmp("byte")
 	path, env, seen := b.tmp("path"), b.tmp("env"), b.tmp("seen")
 	all := Num(^uint64(0))
 	buf := buffer("path", pathRoom)
-	direct, found, noPath, search, try, end := b.label(), b.label(), b.label(), b.label(), b.label(), b.label()
-	failed, missing, denied, next, last := b.label(), b.label(), b.label(), b.label(), b.label()
+	found, noPath, search := b.label(), b.label(), b.label()
+	denied, next, end, missing := b.label(), b.label(), b.label(), b.label()
 
-	// A name with a slash is not searched for.
-	b.op(Load, Slot(VarArgv), Num(8)).to(cmd)
-	b.renameCommand()
 	b.op(Copy, Num(0), Slot(cmd), Num('/'), Num(unix.PathMax)).to(n)
 	b.op(Alu, Slot(cmd), Num(0), all, Num(0), Slot(n)).to(at)
 	b.op(Load, Slot(at), Num(1)).to(c)
 	b.ifEqual(Slot(c), 0xff, Num('/'), direct)
 
+	b.set(seen, Num(0))
 	b.set(env, Slot(VarEnvp))
 	loop := b.here()
 	b.op(Load, Slot(env), Num(8)).to(path)
@@ -51,21 +86,7 @@ func (b *builder) exec() {
 	b.op(Copy, Slot(at), Slot(cmd), Num(0), Num(unix.PathMax-1)).to(n)
 	b.op(Alu, Slot(at), Num(0), all, Num(0), Slot(n)).to(at)
 	b.op(Store, Slot(at), Num(0), Num(1))
-	b.mark(try)
-	b.op(SysExecve, Ref(buf), Slot(VarArgv), Slot(VarEnvp)).to(n).orElse(failed)
-
-	b.mark(failed)
-	b.ifEqual(Slot(n), ^uint64(0), errnoArg("ENOENT", unix.ENOENT), next)
-	b.ifEqual(Slot(n), ^uint64(0), errnoArg("ENOTDIR", unix.ENOTDIR), next)
-	b.ifEqual(Slot(n), ^uint64(0), errnoArg("EACCES", unix.EACCES), denied)
-	var script Label
-	if b.in.Manner != nil {
-		script = b.label()
-		b.set(cmd, Ref(buf))
-		b.ifEqual(Slot(n), ^uint64(0), errnoArg("ENOEXEC", unix.ENOEXEC), script)
-	}
-	// Any other error ends the search: the same call again, for its report.
-	b.op(SysExecve, Ref(buf), Slot(VarArgv), Slot(VarEnvp))
+	try(Ref(buf), denied, next)
 	b.mark(denied)
 	b.set(seen, Num(1))
 	b.mark(next)
@@ -79,15 +100,6 @@ func (b *builder) exec() {
 	b.op(Alu, named("EACCES", uint64(unix.EACCES)), Num(0), all, Num(0), Num(0)).to(VarFailedErrno).then(b.fatal)
 	b.mark(missing)
 	b.op(Alu, named("ENOENT", uint64(unix.ENOENT)), Num(0), all, Num(0), Num(0)).to(VarFailedErrno).then(b.fatal)
-
-	b.mark(direct)
-	b.mark(last)
-	call := b.op(SysExecve, Slot(cmd), Slot(VarArgv), Slot(VarEnvp))
-	if script != 0 {
-		call.on(int(unix.ENOEXEC), script)
-		b.mark(script)
-		b.asScript(Slot(cmd))
-	}
 }
 
 // errnoArg is a failed system call's result.

@@ -21,11 +21,7 @@ func (b *builder) overlayTree(n *mountNode, v Var) {
 	}
 	upper, work := "", ""
 	if n.Upper == "" {
-		name := b.scratchName()
-		b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755))
-		upper, work = name+"/upper", name+"/work"
-		b.op(SysMkdirat, Slot(b.scratch), b.str(upper), octal(0o755))
-		b.op(SysMkdirat, Slot(b.scratch), b.str(work), octal(0o755))
+		upper, work = b.droppedUpper()
 	} else {
 		// Both must lie in one mount: that of the directory which holds them.
 		w := overlayWork(&n.Mount)
@@ -35,6 +31,22 @@ func (b *builder) overlayTree(n *mountNode, v Var) {
 		upper, work = path.Join(name, n.Upper[len(top):]), path.Join(name, w[len(top):])
 	}
 
+	b.overlayFS(lower, upper, work, b.ownUsers(), v)
+}
+
+// droppedUpper makes an upper layer and its work directory, which end with the scratch.
+func (b *builder) droppedUpper() (upper, work string) {
+	name := b.scratchName()
+	upper, work = name+"/upper", name+"/work"
+	for _, dir := range [...]string{name, upper, work} {
+		b.op(SysMkdirat, Slot(b.scratch), b.str(dir), octal(0o755))
+	}
+	return upper, work
+}
+
+// overlayFS makes an overlayfs of directories of the scratch; with no upper one it
+// is read-only.
+func (b *builder) overlayFS(lower []string, upper, work string, userxattr bool, tree Var) {
 	fs := b.tmp("fs")
 	b.op(SysFchdir, Slot(b.scratch))
 	b.op(SysFsopen, b.str("overlay"), Flags(cFsCloexec)).to(fs)
@@ -42,13 +54,15 @@ func (b *builder) overlayTree(n *mountNode, v Var) {
 		b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str(key), b.str(value), Num(0))
 	}
 	set("lowerdir", strings.Join(lower, ":"))
-	set("upperdir", upper)
-	set("workdir", work)
-	if b.ownUsers() {
+	if upper != "" {
+		set("upperdir", upper)
+		set("workdir", work)
+	}
+	if userxattr {
 		b.op(SysFsconfig, Slot(fs), Flags(cfgFlag), b.str("userxattr"), null, Num(0))
 	}
 	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
-	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev)).to(v)
+	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev)).to(tree)
 	b.op(SysClose, Slot(fs))
 }
 

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -129,25 +128,7 @@ func (b *builder) actOverlay(a *Act, tree Var) {
 		b.op(SysClose, Slot(layer))
 		upper, work = path.Join(name, u[len(top):]), path.Join(name, w[len(top):])
 	case !a.ReadOnly:
-		name := b.scratchName()
-		b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755))
-		upper, work = name+"/upper", name+"/work"
-		b.op(SysMkdirat, Slot(b.scratch), b.str(upper), octal(0o755))
-		b.op(SysMkdirat, Slot(b.scratch), b.str(work), octal(0o755))
+		upper, work = b.droppedUpper()
 	}
-	fs := b.tmp("fs")
-	b.op(SysFchdir, Slot(b.scratch))
-	b.op(SysFsopen, b.str("overlay"), Flags(cFsCloexec)).to(fs)
-	set := func(key, value string) {
-		b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str(key), b.str(value), Num(0))
-	}
-	set("lowerdir", strings.Join(lower, ":"))
-	if upper != "" {
-		set("upperdir", upper)
-		set("workdir", work)
-	}
-	b.op(SysFsconfig, Slot(fs), Flags(cfgFlag), b.str("userxattr"), null, Num(0))
-	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
-	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev)).to(tree)
-	b.op(SysClose, Slot(fs))
+	b.overlayFS(lower, upper, work, true, tree)
 }
