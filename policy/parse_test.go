@@ -339,7 +339,7 @@ func TestHugeInput(t *testing.T) {
 		} else if err == nil || len(err.Error()) > 600 || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: want a short error, got %.700v", name, err)
 		}
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > 30*time.Second {
 			t.Errorf("%s took %v", name, d)
 		}
 	}

@@ -253,7 +253,7 @@ func TestSupervisorKilled(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		killed = append(killed, cmd.Process.Pid)
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(30 * time.Second)
 		for alive(pid) || marked(mine) {
 			if time.Now().After(deadline) {
 				t.Fatalf("round %d: a process of the sandbox (pid 1 is %d) outlived its supervisor", i, pid)

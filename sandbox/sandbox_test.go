@@ -131,18 +131,26 @@ func TestSignal(t *testing.T) {
 }
 
 func TestContextEndsAll(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	c := sandbox.Command(ctx, defaults(t), "sh", "-c", "sleep 1000 & sleep 1000")
+	c := sandbox.Command(ctx, defaults(t), "sh", "-c", "sleep 1000 & echo it runs; sleep 1000")
+	c.Stdout = writerFunc(func(p []byte) (int, error) {
+		cancel()
+		return len(p), nil
+	})
 	start := time.Now()
 	err := c.Run()
-	if r := c.Result(); r == nil || r.Reason != sandbox.Canceled || time.Since(start) > 5*time.Second {
+	if r := c.Result(); r == nil || r.Reason != sandbox.Canceled || time.Since(start) > 30*time.Second {
 		t.Errorf("%+v, %v, after %v", r, err, time.Since(start))
 	}
 }
 
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
 func TestWallTime(t *testing.T) {
-	c := sandbox.Command(context.Background(), with(t, defaults(t), "wall-time", "100ms"), "sleep", "1000")
+	c := sandbox.Command(context.Background(), with(t, defaults(t), "wall-time", "1s"), "sleep", "1000")
 	c.Run()
 	if r := c.Result(); r.Reason != sandbox.WallTime || r.Limit != "time.wall" {
 		t.Errorf("%+v", r)

@@ -25,8 +25,8 @@ func TestRunAsStartAndWait(t *testing.T) {
 		{name: "not found", args: []string{"no-such-command"}},
 		{name: "not executable", args: []string{"/etc/passwd"}},
 		{name: "without an init", args: []string{"sh", "-c", "exit 4"}, flags: []string{"no-init", ""}},
-		{name: "wall time", args: []string{"sleep", "100"}, flags: []string{"wall-time", "100ms"}},
-		{name: "canceled", args: []string{"sleep", "100"}, stop: 100 * time.Millisecond},
+		{name: "wall time", args: []string{"sleep", "100"}, flags: []string{"wall-time", "1s"}},
+		{name: "canceled", args: []string{"sleep", "100"}, stop: time.Second},
 		{name: "canceled before", args: []string{"true"}, stop: -1},
 		{name: "set-up fails", args: []string{"true"}, flags: []string{"cwd", "/no/such/directory"}},
 	} {

@@ -35,19 +35,22 @@ func TestUsedWhenKilled(t *testing.T) {
 		}
 	}
 	t.Run("wall time", func(t *testing.T) {
-		c := command(t, with(t, uncounted(), "wall-time", "700ms"), "sh", "-c", busy)
+		t.Parallel()
+		c := command(t, with(t, uncounted(), "wall-time", "2s"), "sh", "-c", busy)
 		c.Run()
 		atLeast(t, c.Result(), sandbox.WallTime)
 	})
 	t.Run("context", func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(context.Background(), 700*time.Millisecond)
+		t.Parallel()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		c := sandbox.Command(ctx, uncounted(), "sh", "-c", busy)
 		c.Run()
 		atLeast(t, c.Result(), sandbox.Canceled)
 	})
 	t.Run("no init", func(t *testing.T) {
-		c := command(t, with(t, uncounted(), "wall-time", "700ms", "no-init", ""), "sh", "-c", busy)
+		t.Parallel()
+		c := command(t, with(t, uncounted(), "wall-time", "2s", "no-init", ""), "sh", "-c", busy)
 		c.Run()
 		atLeast(t, c.Result(), sandbox.WallTime)
 	})

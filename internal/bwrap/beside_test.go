@@ -179,7 +179,7 @@ func TestBesideBubblewrap(t *testing.T) {
 					r := start(t, who, dir, program, args, append(files, null)...)
 					if strings.Contains(c.script, "late") {
 						late := filepath.Join(dir, "w/late")
-						for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+						for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 							if text, _ := os.ReadFile(late); len(text) > 0 {
 								r.stdout += "late\n"
 								break

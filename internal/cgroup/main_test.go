@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 // reap waits for all adopted children. No test runs in parallel to another.
 func reap() {
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		switch pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); {
 		case err == unix.ECHILD:
 			return

@@ -138,7 +138,7 @@ func takeStock(ts *testscript.TestScript) stock {
 // kernel takes some away a moment after wait(2) has told of their end.
 func leftBehind(pid int) string {
 	left := ""
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		left = ""
 		for {
 			p, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)

@@ -65,7 +65,7 @@ func TestSystemdSession(t *testing.T) {
 			}
 		}
 	})
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		out, err := exec.Command("systemctl", "--user", "list-units", "--all", "--no-legend", "cloche*").CombinedOutput()
 		if err == nil && len(strings.TrimSpace(string(out))) == 0 {
 			break

@@ -272,8 +272,8 @@ func terminalIsRestored(t *testing.T) {
 	}
 	t.Run("time limit", func(t *testing.T) {
 		y := newTTY(t)
-		cmd := y.start("--wall-time", "200ms", "--", "sleep", "1000")
-		y.shown("cloche: the command was killed: it ran for 200ms")
+		cmd := y.start("--wall-time", "1s", "--", "sleep", "1000")
+		y.shown("cloche: the command was killed: it ran for 1s")
 		y.ends(cmd, 137)
 	})
 	t.Run("no such command", func(t *testing.T) {

@@ -3,8 +3,10 @@ package host_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,7 +51,7 @@ func TestOpenat2(t *testing.T) {
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	const name = "a/../a/b/../../a/b/../b/../../c"
 	refused := 0
-	for n := 0; n < 1_000_000 && refused < 20; n++ {
+	for n, end := 0, time.Now().Add(10*time.Second); refused < 20 && time.Now().Before(end); n++ {
 		if fd, err := unix.Openat2(root, name, &how); err == nil {
 			unix.Close(fd)
 		} else if err == unix.EAGAIN {
@@ -63,7 +65,7 @@ func TestOpenat2(t *testing.T) {
 		}
 		unix.Close(fd)
 	}
-	if refused == 0 {
+	if refused == 0 && runtime.NumCPU() > 1 { // one processor renames between two calls, hardly ever in one
 		t.Error("openat2 was never refused, so that this test has shown nothing")
 	}
 }

@@ -208,7 +208,7 @@ func TestNotThere(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		_, err := inspect.Look(cmd.Process.Pid, 0)
 		if err != nil && strings.Contains(err.Error(), "has not waited for it") {
 			break

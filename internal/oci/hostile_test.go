@@ -51,7 +51,7 @@ func TestHostileConfig(t *testing.T) {
 		if err != nil && len(err.Error()) > 4096 {
 			t.Errorf("%s: the error has %d bytes", tt.name, len(err.Error()))
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("%s: it took %v", tt.name, took)
 		}
 	}
@@ -74,7 +74,7 @@ func TestHostileFile(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want …%s…", what, err, want)
 		}
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("%s: it took %v", what, took)
 		}
 	}
@@ -114,7 +114,7 @@ func TestHostileFile(t *testing.T) {
 	if err != nil || len(c.Annotations) != 100001 {
 		t.Errorf("100000 annotations: %v", err)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("100000 annotations took %v", took)
 	}
 }

@@ -121,7 +121,7 @@ func TestKilledCreate(t *testing.T) {
 		done := killedAt(t, n, "--root", r.root, "create", "--bundle", b, id)
 		r.ok("delete", "--force", id)
 		var rest []string
-		for deadline := time.Now().Add(2 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 			if rest = left(t, id, b); len(rest) == 0 || time.Now().After(deadline) {
 				break
 			}

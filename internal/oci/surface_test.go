@@ -100,7 +100,7 @@ func TestLifecycle(t *testing.T) {
 
 	r.refused(1, `unknown signal "BOGUS"`, "kill", id, "BOGUS")
 	r.ok("kill", id, "KILL")
-	for end := time.Now().Add(5 * time.Second); r.state(id).Status != "stopped"; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); r.state(id).Status != "stopped"; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not stop")
 		}

@@ -176,13 +176,13 @@ func criPod(t *testing.T, c *criClient) {
 	if a, err := c.ExecSync(t.Context(), &cri.ExecSyncRequest{ContainerId: two, Cmd: []string{"sleep", "60"}, Timeout: 1}); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("an exec of 60 seconds within 1: %v, %v", a, err)
 	}
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, 30*time.Second, func() string {
 		if log := read(filepath.Join(config.LogDirectory, "one.log")); !strings.Contains(log, "stdout F to the log\n") || !strings.Contains(log, "stderr F err\n") {
 			return "the log is " + log
 		}
 		return ""
 	})
-	eventually(t, 15*time.Second, func() string {
+	eventually(t, 30*time.Second, func() string {
 		stats := answer(t, c.ContainerStats, &cri.ContainerStatsRequest{ContainerId: one}).Stats
 		if stats.GetCpu().GetUsageCoreNanoSeconds().GetValue() == 0 || stats.GetMemory().GetWorkingSetBytes().GetValue() == 0 {
 			return "the stats are " + stats.String()
@@ -242,7 +242,7 @@ func criSharedPid(t *testing.T, c *criClient) {
 	pod, config := c.pod(t, "shared", func(p *cri.PodSandboxConfig) { p.Linux.SecurityContext.NamespaceOptions.Pid = cri.NamespaceMode_POD })
 	c.container(t, pod, config, "seen", "sleep 4711", nil)
 	sees := c.container(t, pod, config, "sees", "sleep 4712", nil)
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, 30*time.Second, func() string {
 		if got := c.exec(t, sees, "ps"); !strings.Contains(got, "sleep 4711") || !strings.Contains(got, "sleep 1000000") {
 			return "the processes of the pod: " + got
 		}

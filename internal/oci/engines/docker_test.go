@@ -160,7 +160,7 @@ func dockerExec(t *testing.T, d *docker) {
 		t.Errorf("exec -i: %q", got)
 	}
 	d.do(t, "exec", "--detach", id, "sh", "-c", "echo done > /tmp/detached")
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, 30*time.Second, func() string {
 		got, _ := d.try("docker", "exec", id, "cat", "/tmp/detached")
 		if got != "done" {
 			return "the detached exec wrote " + got
@@ -190,7 +190,7 @@ func dockerStop(t *testing.T, d *docker) {
 	d.logs(t, id, "asked")
 	d.do(t, "start", id)
 	d.do(t, "restart", "--time", "3", id)
-	d.becomes(t, id, "{{.State.Running}}", "true", 5*time.Second)
+	d.becomes(t, id, "{{.State.Running}}", "true", 30*time.Second)
 	d.do(t, "kill", id)
 	d.becomes(t, id, "{{.State.Status}} {{.State.ExitCode}}", "exited 137", 10*time.Second)
 	d.do(t, "start", id)
@@ -275,9 +275,9 @@ func dockerCopy(t *testing.T, d *docker) {
 
 func dockerHealth(t *testing.T, d *docker) {
 	id := d.container(t, "--health-cmd", "test ! -e /tmp/sick", "--health-interval", "500ms", "--health-retries", "1", "--health-timeout", "5s", "busybox", "sleep", "600")
-	d.becomes(t, id, "{{.State.Health.Status}}", "healthy", 15*time.Second)
+	d.becomes(t, id, "{{.State.Health.Status}}", "healthy", 30*time.Second)
 	d.do(t, "exec", id, "touch", "/tmp/sick")
-	d.becomes(t, id, "{{.State.Health.Status}}", "unhealthy", 15*time.Second)
+	d.becomes(t, id, "{{.State.Health.Status}}", "unhealthy", 30*time.Second)
 }
 
 func dockerRestart(t *testing.T, d *docker) {
@@ -286,7 +286,7 @@ func dockerRestart(t *testing.T, d *docker) {
 	unless := d.container(t, "--restart", "unless-stopped", "busybox", "sleep", "600")
 	pid := d.inspect(t, always, "{{.State.Pid}}")
 	d.run(t, "kill", "-9", pid)
-	d.becomes(t, always, "{{.State.Running}} {{.RestartCount}}", "true 1", 15*time.Second)
+	d.becomes(t, always, "{{.State.Running}} {{.RestartCount}}", "true 1", 30*time.Second)
 	d.becomes(t, failing, "{{.State.Status}} {{.RestartCount}} {{.State.ExitCode}}", "exited 2 5", 20*time.Second)
 	d.do(t, "stop", "--time", "0", unless)
 	if got := d.inspect(t, unless, "{{.State.Running}}"); got != "false" {

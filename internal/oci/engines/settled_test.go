@@ -26,7 +26,7 @@ var kept = []string{"mount /run/docker/netns/default", "interface docker_gwbridg
 func (m *machine) settled(t testing.TB, state ...string) {
 	t.Helper()
 	var more []string
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(130 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		more = more[:0]
 		before := slices.Clone(m.before)
 		for _, thing := range m.things(state) {
