@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,11 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/inspect"
 	"github.com/cloche-sandbox/cloche/internal/needs"
 )
 
 // patience is how long a terminal may stay silent.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // tty is the caller's terminal, with a test in the place of the person: what is
 // typed goes to master, and what is shown comes from there.
@@ -243,10 +245,17 @@ func ctrlZStopsCloche(t *testing.T) {
 			t.Fatal(err)
 		}
 		waitFor(t, "cloche to take the terminal back", func() bool { return y.termios().Lflag&unix.ICANON == 0 })
+		// A SIGCONT on its way to the command takes back a SIGTSTP that comes before it.
+		waitFor(t, "the command to go on", func() bool { return !stoppedBelow(cmd.Process.Pid) })
 	}
 	y.typed("a line\n")
 	y.shown("got=a line")
 	y.ends(cmd, 3)
+}
+
+// stoppedBelow reports whether a process that another one started is stopped.
+func stoppedBelow(pid int) bool {
+	return slices.ContainsFunc(inspect.Children(pid), func(child int) bool { return stateOf(child) == "T" || stoppedBelow(child) })
 }
 
 // TestTerminalIsRestored: whatever ends Cloche but SIGKILL, the caller's terminal

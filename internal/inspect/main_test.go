@@ -79,7 +79,7 @@ func compile(t *testing.T, source string, flags ...string) string {
 // child waits until pid has a descendant whose command line holds words, and finds it.
 func child(t *testing.T, pid int, words string) int {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		roots, err := inspect.Tree(pid, 0)
 		if err != nil {
 			continue

@@ -38,7 +38,7 @@ func TestUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	var first, u *inspect.Usage
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err := m.Look(); err != nil {
 			t.Fatal(err)
 		}
