@@ -332,15 +332,6 @@ func selinux() bool {
 	return unix.Statfs("/sys/fs/selinux", &st) == nil && st.Type == unix.SELINUX_MAGIC
 }
 
-// netDevices are moved by a hook of the engine's as a rule; config.json's own way
-// is younger.
-func (k *compiler) netDevices() error {
-	for name := range k.c.Linux.NetDevices {
-		return refusal("linux.netDevices", "Cloche moves no network device (%s) into a container; have a createRuntime hook or the engine's network plugin do it", name)
-	}
-	return nil
-}
-
 func sortSysctls(s []plan.ProcFile) {
 	for i := range s {
 		for j := i; j > 0 && s[j].Path < s[j-1].Path; j-- {

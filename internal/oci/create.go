@@ -52,6 +52,7 @@ type maker struct {
 	order   []uint32 // of pids
 	stages  int
 	made    bool
+	devices *movedDevices     // that are to come back where the container comes to nothing
 	hooked  bool              // hooks have begun to run
 	waiting []plan.RecordKind // records that came before the pid they are about
 }
@@ -333,6 +334,8 @@ func (m *maker) record(kind plan.RecordKind, value, order uint32) error {
 // serve does what the container's process waits for.
 func (m *maker) serve(kind plan.RecordKind) error {
 	switch kind {
+	case plan.RecordNetDevices:
+		return m.moveNetDevices()
 	case plan.RecordAdopt:
 		if err := m.group.Adopt(m.pid()); err != nil {
 			return err

@@ -125,8 +125,6 @@ func (c *config) validateNamespaces() error {
 		return refusal("linux.uidMappings", "a new user namespace needs uidMappings and gidMappings")
 	case len(l.TimeOffsets) > 0 && !c.makes(specs.TimeNamespace):
 		return refusal("linux.timeOffsets", "there is no new time namespace that they could be of")
-	case len(l.NetDevices) > 0 && c.namespace(specs.NetworkNamespace) == nil:
-		return refusal("linux.netDevices", "the container has the network of the host: there is nowhere to move a device to")
 	}
 	if err := validateMapping("linux.uidMappings", l.UIDMappings); err != nil {
 		return err

@@ -58,6 +58,7 @@ func Run(g *Global, id string, o *RunOptions) (status int, err error) {
 		m.release()
 		return 0, nil
 	}
+	m.letDevices()
 	c.unlock()
 	status = forward(pid, signals, term)
 	if term != nil {

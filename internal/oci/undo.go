@@ -9,8 +9,17 @@ import (
 
 // release lets go of a container that is made.
 func (m *maker) release() {
+	m.letDevices()
 	m.group.Close()
 	m.container.unlock()
+}
+
+// letDevices leaves to the container the interfaces that it has got.
+func (m *maker) letDevices() {
+	if m.devices != nil {
+		m.devices.close()
+		m.devices = nil
+	}
 }
 
 // undo takes back what was made for a container that failed.
@@ -27,6 +36,12 @@ func (m *maker) undo() error {
 	}
 	if m.image != nil {
 		m.image.Reap(m.pids...)
+	}
+	if m.devices != nil {
+		if err := m.devices.giveBack(); err != nil {
+			errs = append(errs, err)
+		}
+		m.letDevices()
 	}
 	if m.hooked {
 		c.runPoststop()

@@ -31,6 +31,7 @@ type Container struct {
 	MapIDs      bool   // the supervisor writes the id maps of the new user namespace
 	TimeOffsets string // for /proc/self/timens_offsets
 	Loopback    bool   // in the new network namespace
+	NetDevices  bool   // the supervisor moves interfaces into the network namespace
 
 	OOMScoreAdj       *int
 	OOMWherePermitted bool       // rootless: what may not be lowered stays
@@ -318,6 +319,10 @@ func (b *containerBuilder) inside() {
 		b.op(SysSetdomainname, b.str(c.Domainname), Num(uint64(len(c.Domainname))))
 	}
 	b.enterNetwork()
+	if c.NetDevices { // sysctls may be about them
+		b.begin(Step{Process: Init, Name: "network interfaces", Origin: "linux.netDevices"})
+		b.ask(RecordNetDevices)
+	}
 	for _, f := range c.Sysctls {
 		b.writeProc(f, false)
 	}

@@ -21,12 +21,13 @@ const (
 	RecordIDMaps  RecordKind = 6 // pid 1 waits for its id maps to be written
 	RecordStarted RecordKind = 7 // the command's exec has succeeded, or failed and said so before; with a listener: the command's pid inside
 	// Of a container: the supervisor does its part and answers, see Container.
-	RecordAdopt  RecordKind = 8  // pid 1 waits to be put in its cgroup
-	RecordCopyUp RecordKind = 9  // two descriptors were sent: a directory and the file system that gets its content
-	RecordHooks  RecordKind = 10 // all is mounted, and the root is still that of the host
-	RecordLimits RecordKind = 11 // pid 1 waits for the resource limits that it may not set itself
-	RecordMade   RecordKind = 12 // what create does is done: the supervisor keeps the container
-	RecordSent   RecordKind = 13 // a descriptor was sent: the terminal's master, or the filter's listener
+	RecordAdopt      RecordKind = 8  // pid 1 waits to be put in its cgroup
+	RecordCopyUp     RecordKind = 9  // two descriptors were sent: a directory and the file system that gets its content
+	RecordHooks      RecordKind = 10 // all is mounted, and the root is still that of the host
+	RecordLimits     RecordKind = 11 // pid 1 waits for the resource limits that it may not set itself
+	RecordMade       RecordKind = 12 // what create does is done: the supervisor keeps the container
+	RecordSent       RecordKind = 13 // a descriptor was sent: the terminal's master, or the filter's listener
+	RecordNetDevices RecordKind = 14 // pid 1 is in its network namespace, and waits for its interfaces
 )
 
 // send writes a record of kind with up to two more numbers.
