@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -204,6 +205,7 @@ func (k *compiler) affinity(a *specs.CPUAffinity) error {
 	if first == nil {
 		return nil
 	}
+	runtime.LockOSThread() // it is this thread's, from which the image is started
 	var set unix.CPUSet
 	for i := range 8 * len(first) {
 		if first[i/8]&(1<<(i%8)) != 0 {

@@ -97,10 +97,17 @@ func (b *containerBuilder) containerPivot() {
 		b.op(SysChdir, b.str("/"))
 		return
 	}
-	b.op(SysPivotRoot, b.str("."), b.str("."))
 	if b.c.Root.Propagation == 0 {
-		// Else taking the old root away would take the host's mounts away.
+		// Else taking the old root away would take the host's mounts away. It is addressed by a descriptor:
+		// mount(2) takes "." for the new root, which the old one covers.
+		old := b.tmp("old")
+		b.op(SysOpenat, atFDCWD, b.str("/"), named("O_PATH|O_DIRECTORY|O_CLOEXEC", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC), Num(0)).to(old)
+		b.op(SysPivotRoot, b.str("."), b.str("."))
+		b.op(SysFchdir, Slot(old))
 		b.op(SysMount, null, b.str("."), null, Flags(cMsRec, cMsSlave), null)
+		b.op(SysClose, Slot(old))
+	} else {
+		b.op(SysPivotRoot, b.str("."), b.str("."))
 	}
 	b.op(SysUmount2, b.str("."), Flags(fDetach))
 	b.op(SysChdir, b.str("/"))
