@@ -11,7 +11,7 @@ import (
 )
 
 // patience is how long a guest may take.
-const patience = 8 * time.Minute
+const patience = 12 * time.Minute
 
 // test boots a guest and collects what its tests said: the kernel's console is the first
 // serial port, the tests' output the second, and their end the third.
