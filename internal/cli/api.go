@@ -159,9 +159,6 @@ func UnknownShort(v Verb, word string) error { return unknownShort(v, word) }
 // MissingValue is the error for a flag without its value.
 func MissingValue(name string) error { return missingValue(name) }
 
-// Nearest returns the name that s was probably meant to be, or "".
-func Nearest(s string, names []string) string { return nearest(s, names) }
-
 // Clip cuts s short where it is long, for a message of one line.
 func Clip(s string) string { return clip(s) }
 

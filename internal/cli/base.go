@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/cloche-sandbox/cloche/internal/document"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
@@ -66,7 +67,7 @@ func (i *invocation) wasGiven(name string) bool {
 
 func unknownProfile(name string) error {
 	s := fmt.Sprintf("unknown profile %q", clip(name))
-	if near := nearest(name, policy.Builtins()); near != "" {
+	if near := document.Nearest(name, policy.Builtins()); near != "" {
 		return fmt.Errorf("%s: did you mean %q?", s, near)
 	}
 	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {

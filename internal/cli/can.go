@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/cloche-sandbox/cloche/internal/document"
 	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/policy"
 )
@@ -40,8 +41,8 @@ func parseQuestions(words []string) ([]question, error) {
 			continue
 		}
 		switch {
-		case verb == "" && nearest(w, questionVerbs[:]) != "":
-			return nil, fmt.Errorf("can: unknown question %q: did you mean %q?", clip(w), nearest(w, questionVerbs[:]))
+		case verb == "" && document.Nearest(w, questionVerbs[:]) != "":
+			return nil, fmt.Errorf("can: unknown question %q: did you mean %q?", clip(w), document.Nearest(w, questionVerbs[:]))
 		case verb == "":
 			return nil, fmt.Errorf("can: unknown question %q: it is one of %s%s", clip(w), strings.Join(questionVerbs[:], ", "), usage)
 		case w == "":

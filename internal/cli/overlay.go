@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cloche-sandbox/cloche/internal/document"
 	"github.com/cloche-sandbox/cloche/internal/overlay"
 	"github.com/cloche-sandbox/cloche/internal/state"
 	"github.com/cloche-sandbox/cloche/policy"
@@ -39,7 +40,7 @@ func openKept(verb, name string) (kept, error) {
 	switch {
 	case errors.Is(err, overlay.ErrNone):
 		all, lerr := overlay.Names()
-		if near := nearest(name, all); lerr == nil && near != "" {
+		if near := document.Nearest(name, all); lerr == nil && near != "" {
 			return kept{}, fmt.Errorf("%s: of %q no changes are kept: did you mean %q?", verb, clip(name), near)
 		}
 		return kept{}, fmt.Errorf("%s: of %q no changes are kept; they are of a sandbox with a name and an overlay: cloche run --name NAME --overlay DIR …", verb, clip(name))

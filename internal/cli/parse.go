@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/cloche-sandbox/cloche/internal/document"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -117,7 +118,7 @@ func unknownFlag(v verb, name string) error {
 	if name == "" || name[0] == '-' {
 		return errors.New("a flag without a name: write -- alone before the command")
 	}
-	if near := nearest(name, flagNames(v)); near != "" {
+	if near := document.Nearest(name, flagNames(v)); near != "" {
 		return errors.New("unknown flag --" + clip(name) + ": did you mean --" + near + "?")
 	}
 	return errors.New("unknown flag --" + clip(name) + ": `cloche " + verbName(v) + " --help` lists them; if it belongs to the command, write -- before the command")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/cloche-sandbox/cloche/internal/document"
 	"github.com/cloche-sandbox/cloche/policy"
 )
 
@@ -44,8 +45,8 @@ func TestNearest(t *testing.T) {
 		{"", ""},
 		{strings.Repeat("x", 1000), ""},
 	} {
-		if got := nearest(c.given, names); got != c.want {
-			t.Errorf("nearest(%q) = %q, want %q", c.given, got, c.want)
+		if got := document.Nearest(c.given, names); got != c.want {
+			t.Errorf("document.Nearest(%q) = %q, want %q", c.given, got, c.want)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/document"
 	"github.com/cloche-sandbox/cloche/seccomp"
 	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
@@ -88,7 +89,7 @@ func (s *Seccomp) read(name string) (*filterFile, error) {
 func (f *filterFile) readFile(host profile.Host) error {
 	data, err := readFile(f.name)
 	if err != nil && !strings.ContainsAny(f.name, "./") {
-		if near := nearest(f.name, profile.Names()); near != "" {
+		if near := document.Nearest(f.name, profile.Names()); near != "" {
 			return fmt.Errorf("unknown seccomp profile %q: did you mean %q?", clip(f.name), near)
 		}
 		return fmt.Errorf("unknown seccomp profile %q: it is one of %s, or a file", clip(f.name), strings.Join(profile.Names(), ", "))

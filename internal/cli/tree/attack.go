@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloche-sandbox/cloche/attack"
 	"github.com/cloche-sandbox/cloche/internal/cli"
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 // runAttacks is `cloche attack`.
@@ -61,7 +62,7 @@ func chooseAttacks(words []string) ([]*attack.Attack, error) {
 			}
 		}
 		if len(chosen) == n {
-			if near := cli.Nearest(w, attackNames()); near != "" {
+			if near := document.Nearest(w, attackNames()); near != "" {
 				return nil, fmt.Errorf("attack: there is no attack %q: did you mean %q?", cli.Clip(w), near)
 			}
 			return nil, fmt.Errorf("attack: there is no attack %q; a word is an attack's name or one of the groups %s", cli.Clip(w), strings.Join(attack.Groups, ", "))

@@ -15,6 +15,7 @@ import (
 	"github.com/cloche-sandbox/cloche/attack"
 	"github.com/cloche-sandbox/cloche/internal/cgroup/systemd"
 	"github.com/cloche-sandbox/cloche/internal/cli"
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 func init() { cli.EnterScope = enterScope }
@@ -89,7 +90,7 @@ func unknownVerb(root *cobra.Command, word string) error {
 		}
 	}
 	// Two letters are a command (ls) as soon as a slip (pd).
-	if near := cli.Nearest(word, append(names, "help", "completion")); near != "" && len(word) > 2 {
+	if near := document.Nearest(word, append(names, "help", "completion")); near != "" && len(word) > 2 {
 		return fmt.Errorf("unknown verb %q: did you mean %q?", cli.Clip(word), near)
 	}
 	return fmt.Errorf("unknown verb %q: it is one of %s; to run a command: cloche run -- %s", cli.Clip(word), strings.Join(names, ", "), cli.Clip(word))
@@ -151,7 +152,7 @@ func unknownPlainFlag(cmd *cobra.Command, short, name string) error {
 	}
 	var names []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	if near := cli.Nearest(name, names); near != "" {
+	if near := document.Nearest(name, names); near != "" {
 		return fmt.Errorf("unknown flag --%s: did you mean --%s?", cli.Clip(name), near)
 	}
 	return fmt.Errorf("unknown flag --%s: `%s --help` lists them", cli.Clip(name), cmd.CommandPath())

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloche-sandbox/cloche/internal/cli"
+	"github.com/cloche-sandbox/cloche/internal/document"
 )
 
 func seccompCommand() *cobra.Command {
@@ -31,7 +32,7 @@ func seccompCommand() *cobra.Command {
 			for _, c := range cmd.Commands() {
 				names = append(names, c.Name())
 			}
-			if near := cli.Nearest(args[0], names); near != "" {
+			if near := document.Nearest(args[0], names); near != "" {
 				return fmt.Errorf("seccomp: unknown verb %q: did you mean %q?", cli.Clip(args[0]), near)
 			}
 			return fmt.Errorf("seccomp: unknown verb %q: it is %s", cli.Clip(args[0]), cmd.Use[len("seccomp "):])
