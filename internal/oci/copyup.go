@@ -16,6 +16,7 @@ import (
 // copyUp fills a tmpfs with what it is going to cover (tmpcopyup). Both are
 // descriptors of the image's, so no name in the container is walked but below them.
 func (m *maker) copyUp() error {
+	mount := m.nextCopyUp()
 	var fds [2]int
 	for i := range fds {
 		kind, fd, err := m.image.Receive()
@@ -44,7 +45,7 @@ func (m *maker) copyUp() error {
 	}
 	defer back()
 	// The file system has its mode from the mount's options: those of config.json, or what
-	// compile_mounts.go put there.
+	// compile_mounts.go put there; and its owner where they name one.
 	var st unix.Stat_t
 	if err := unix.Fstat(to, &st); err != nil {
 		return err
@@ -52,7 +53,27 @@ func (m *maker) copyUp() error {
 	if err := copyTree(from, to, 0); err != nil {
 		return fmt.Errorf("tmpcopyup: %w", err)
 	}
+	uid, gid := -1, -1
+	if hasPrefixed(mount.Options, "uid=") {
+		uid = int(st.Uid)
+	}
+	if hasPrefixed(mount.Options, "gid=") {
+		gid = int(st.Gid)
+	}
+	if err := unix.Fchown(to, uid, gid); err != nil {
+		return fmt.Errorf("tmpcopyup: %w", err)
+	}
 	return unix.Fchmod(to, st.Mode&0o7777)
+}
+
+// nextCopyUp is the mount that the image asks to have filled: it does them in their order.
+func (m *maker) nextCopyUp() *plan.ContainerMount {
+	mounts := m.compiler.in.Mounts
+	for !mounts[m.copied].CopyUp {
+		m.copied++
+	}
+	m.copied++
+	return &mounts[m.copied-1]
 }
 
 // asContainerRoot has this thread make files as the root of the container's user

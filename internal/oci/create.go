@@ -53,6 +53,7 @@ type maker struct {
 	stages  int
 	made    bool
 	devices *movedDevices     // that are to come back where the container comes to nothing
+	copied  int               // how many of the mounts have been looked at by nextCopyUp
 	hooked  bool              // hooks have begun to run
 	waiting []plan.RecordKind // records that came before the pid they are about
 }

@@ -339,3 +339,46 @@ func TestIDMappedMounts(t *testing.T) {
 		t.Errorf("what the container's root has written is owned by %d:%d (%v)", st.Uid, st.Gid, err)
 	}
 }
+
+// TestCopyUpOwner: a tmpfs that is filled with what it covers has its owner and mode from there, but
+// for what its options say.
+func TestCopyUpOwner(t *testing.T) {
+	r := newRuntime(t)
+	b := bundle(t, func(s *specs.Spec) {
+		s.Process.Args = []string{"sh", "-c", "ls -nd /[a-d] /[a-d]/file | tr -s ' ' | cut -d' ' -f1,3,4,9"}
+		for dest, options := range map[string][]string{"/a": nil, "/b": {"uid=7", "gid=8", "mode=711"}, "/c": {"uid=7"}, "/d": {"gid=8"}} {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/between" + dest, Type: "tmpfs"},
+				specs.Mount{Destination: dest, Type: "tmpfs", Options: append(options, "tmpcopyup")})
+		}
+	})
+	for _, name := range []string{"a", "b", "c", "d"} {
+		dir := filepath.Join(b, "rootfs", name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, "file")
+		if err := os.WriteFile(file, nil, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []string{dir, file} {
+			if err := os.Chown(p, 5, 6); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(dir, 0o751); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := `drwxr-x--x 5 6 /a
+-rw-r----- 5 6 /a/file
+drwx--x--x 7 8 /b
+-rw-r----- 5 6 /b/file
+drwxr-x--x 7 6 /c
+-rw-r----- 5 6 /c/file
+drwxr-x--x 5 8 /d
+-rw-r----- 5 6 /d/file
+`
+	if got := r.ok("run", "--bundle", b, "cloche-copyup"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
