@@ -86,13 +86,16 @@ func (o *Outside) endLeft() {
 	}
 }
 
+// outliveFor is how long what is left behind stays, where nobody ends it.
+const outliveFor = 20 * time.Second
+
 // leftBehind is the main of a process that stays. It ends by itself after a while.
 func leftBehind(args []string) int {
 	if len(args) != 2 {
 		return 2
 	}
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT)
-	until := time.Now().Add(5 * time.Second)
+	until := time.Now().Add(outliveFor)
 	child := func() {
 		cmd := exec.Command("/proc/self/exe", Arg, leftRole, "daemon", args[1])
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}

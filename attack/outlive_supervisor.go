@@ -50,8 +50,12 @@ var supervisorKilled = Attack{
 					break
 				}
 			}
-			time.Sleep(300 * time.Millisecond) // dying takes its time
+			dying := time.Now().Add(3 * time.Second) // which takes its time on a busy machine
+			for len(o.left()) > 0 && time.Now().Before(dying) {
+				time.Sleep(5 * time.Millisecond)
+			}
 			verdict <- len(o.left()) > 0
+			o.endLeft() // for which the attacker waits
 		}()
 		o.Defer(sync.OnceFunc(func() { close(over) }))
 		return nil
@@ -62,14 +66,14 @@ var supervisorKilled = Attack{
 		if err := cmd.Start(); err != nil {
 			return Failed(err)
 		}
-		time.Sleep(time.Second) // longer than it takes to be found, and its supervisor killed
+		_ = cmd.Wait() // by then it was found, and the supervisor killed
 		return NotFound("an end of the supervisor")
 	},
 	Escaped: func(o *Outside) bool {
 		select {
 		case left := <-o.after:
 			return left
-		case <-time.After(2 * time.Second):
+		case <-time.After(outliveFor):
 			return false // nothing was ever seen
 		}
 	},

@@ -172,8 +172,8 @@ func TestCPUTime(t *testing.T) {
 	c := sandbox.Command(context.Background(), p, "sh", "-c", "while :; do :; done & while :; do :; done")
 	c.Run()
 	r := c.Result()
-	if r.Reason != sandbox.CPUTime || r.UserTime+r.SystemTime < 150*time.Millisecond || r.UserTime+r.SystemTime > 2*time.Second {
-		t.Errorf("%+v", r)
+	if r.Reason != sandbox.CPUTime || r.UserTime+r.SystemTime < 150*time.Millisecond || r.UserTime+r.SystemTime > 10*time.Second {
+		t.Errorf("%v: user %v, system %v", r, r.UserTime, r.SystemTime)
 	}
 }
 
