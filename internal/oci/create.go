@@ -45,7 +45,6 @@ type maker struct {
 	waits     bool                        // for start
 	detach    bool                        // nobody stays beside it
 	exec      *ExecOptions                // a process in a container that is there
-	meanwhile func()                      // what can be done while the image works
 	onMaster  func(master *os.File) error // of the terminal; owns it
 
 	pids    []int    // of the image's processes, the container's last
@@ -183,8 +182,8 @@ func (m *maker) launch() error {
 	if m.image, err = supervise.StartContainer(p, k.in.StatusFD, k.in.ControlFD, k.files, m.config.Process.Args, env); err != nil {
 		return err
 	}
-	if m.meanwhile != nil {
-		m.meanwhile()
+	if !m.detach {
+		relay() // the image works meanwhile
 	}
 	err = m.attend()
 	m.image.Close() // what still waits for an answer ends

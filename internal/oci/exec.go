@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strconv"
@@ -52,20 +51,16 @@ func Exec(g *Global, id string, o *ExecOptions) (status int, err error) {
 		return -1, err
 	}
 	var term *terminal
-	signals := make(chan os.Signal, 64)
-	if !o.Detach {
-		m.meanwhile = func() { signal.Notify(signals, forwardable()...) }
-		if o.ConsoleSocket == "" {
-			term = new(terminal)
-			m.onMaster = term.take
-		}
+	if !o.Detach && o.ConsoleSocket == "" {
+		term = new(terminal)
+		m.onMaster = term.take
 	}
 	err = m.join()
 	if err == nil && o.Detach {
 		return 0, nil
 	}
 	if err == nil {
-		status = forward(m.pid(), signals, term)
+		status = forward(m.pid(), term)
 	}
 	if term != nil {
 		term.restore()

@@ -2,9 +2,6 @@ package oci
 
 import (
 	"errors"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,11 +20,6 @@ func Run(g *Global, id string, o *RunOptions) (status int, err error) {
 	if !o.Detach && o.ConsoleSocket == "" {
 		term = new(terminal)
 		m.onMaster = term.take
-	}
-	signals := make(chan os.Signal, 64)
-	if !o.Detach {
-		// It takes as long as a third of the set-up, beside which it costs nothing.
-		m.meanwhile = func() { signal.Notify(signals, forwardable()...) }
 	}
 	if err := m.begin(id); err != nil {
 		return -1, err
@@ -60,7 +52,7 @@ func Run(g *Global, id string, o *RunOptions) (status int, err error) {
 	}
 	m.letDevices()
 	c.unlock()
-	status = forward(pid, signals, term)
+	status = forward(pid, term)
 	if term != nil {
 		term.restore()
 	}
@@ -104,35 +96,13 @@ func exitStatus(ws unix.WaitStatus) int {
 	return ws.ExitStatus()
 }
 
-// forwardable are the signals that are passed on: all but those that are about this
-// process, and those that nobody can catch.
-func forwardable() []os.Signal {
-	var all []os.Signal
-	for s := unix.Signal(1); s <= 64; s++ {
-		switch s {
-		case unix.SIGCHLD, unix.SIGURG, unix.SIGPROF, unix.SIGKILL, unix.SIGSTOP, unix.SIGWINCH, 32, 33, 34: // the Go runtime's own, and libc's
-		default:
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
 // forward passes signals on to a process until it ends, and reaps what comes to
 // this process meanwhile.
-func forward(pid int, signals chan os.Signal, term *terminal) int {
+func forward(pid int, term *terminal) int {
+	relayTo(pid)
 	if term != nil && term.master != nil {
-		signal.Notify(signals, unix.SIGWINCH)
+		term.followSize()
 	}
-	go func() {
-		for s := range signals {
-			if s == unix.SIGWINCH {
-				term.resize()
-			} else {
-				_ = unix.Kill(pid, s.(syscall.Signal))
-			}
-		}
-	}()
 	for {
 		var ws unix.WaitStatus
 		switch n, err := unix.Wait4(-1, &ws, 0, nil); {

@@ -3,6 +3,7 @@ package oci
 import (
 	"io"
 	"os"
+	"os/signal"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -56,6 +57,17 @@ func (t *terminal) resize() {
 	if w, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ); err == nil {
 		_ = unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, w)
 	}
+}
+
+// followSize gives the container's terminal the size of the caller's whenever that changes.
+func (t *terminal) followSize() {
+	changes := make(chan os.Signal, 1)
+	signal.Notify(changes, unix.SIGWINCH)
+	go func() {
+		for range changes {
+			t.resize()
+		}
+	}()
 }
 
 // restore shows what is still to be shown, and gives the caller his terminal back.
