@@ -131,7 +131,7 @@ func parseConfig(name string, text []byte) (*config, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	c := new(config)
-	if err := json.Unmarshal(text, c); err != nil {
+	if err := decode(text, c); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, jsonError(text, err))
 	}
 	return c, nil

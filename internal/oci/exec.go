@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -80,7 +79,7 @@ func (o *ExecOptions) process(own *specs.Process) (*specs.Process, error) {
 			return nil, fmt.Errorf("%s: %w", o.Process, err)
 		}
 		p := new(specs.Process)
-		if err := json.Unmarshal(text, p); err != nil {
+		if err := decode(text, p); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.Process, jsonError(text, err))
 		}
 		return p, nil

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,7 +45,7 @@ func (k *compiler) filter(out *plan.ContainerProcess) error {
 		return nil
 	}
 	var l listenerOf
-	if err := json.Unmarshal(raw, &l); err != nil {
+	if err := decode(raw, &l); err != nil {
 		return refusal("linux.seccomp", "%v", err)
 	}
 	if l.ListenerPath == "" {

@@ -104,7 +104,7 @@ func load(g *Global, id string) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(text, c); err != nil {
+	if err := decode(text, c); err != nil {
 		return nil, fmt.Errorf("%s: %w; it was not written by this program, or was damaged", filepath.Join(c.dir(), stateFile), err)
 	}
 	if c.ID != id {
