@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/cloche-sandbox/cloche/internal/oci/cgroups"
 )
 
 // agree has both decoders read a text.
@@ -108,6 +111,27 @@ func TestDecodeOften(t *testing.T) {
 	}
 	agree[config](t, text, true)
 	agree[config](t, []byte(`{"linux":{"resources":{"blockIO":{"weightDevice":[{"major":8,"minor":0,"weight":5}]}},"timeOffsets":{"boottime":{"secs":-5}}}}`), true)
+}
+
+// TestEncode: both encoders write the same.
+func TestEncode(t *testing.T) {
+	var c Container
+	full(t, reflect.ValueOf(&c).Elem())
+	c.Created = time.Now()
+	process := specs.Process{Args: []string{"a"}, Rlimits: []specs.POSIXRlimit{{Type: "x"}}}
+	for _, v := range []any{c, Container{}, Container{ID: "x", Cgroup: cgroups.State{Dirs: []cgroups.DirState{{Path: "/x"}}}}, process, specs.LinuxBlockIO{WeightDevice: []specs.LinuxWeightDevice{{}}}} {
+		got, err := encode(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("%s, want\n%s", got, want)
+		}
+	}
 }
 
 func FuzzDecode(f *testing.F) {

@@ -112,10 +112,12 @@ func (c *Container) halfMade() (*cgroups.Group, error) {
 // destroy kills and removes all of a container. group may be nil.
 func (c *Container) destroy(group *cgroups.Group) error {
 	var errs []error
-	if err := c.signal(unix.SIGKILL); err != nil && !errors.Is(err, errNotRunning) {
+	err := c.signal(unix.SIGKILL)
+	gone := group != nil && errors.Is(err, errNotRunning) && group.DestroyEmpty()
+	if err != nil && !errors.Is(err, errNotRunning) {
 		errs = append(errs, err)
 	}
-	if group != nil && len(group.State().Dirs) > 0 {
+	if group != nil && !gone && len(group.State().Dirs) > 0 {
 		if err := group.Signal(unix.SIGKILL); err != nil {
 			errs = append(errs, err)
 		}
@@ -125,7 +127,7 @@ func (c *Container) destroy(group *cgroups.Group) error {
 			return errors.Join(append(errs, err)...)
 		}
 	}
-	if group != nil {
+	if group != nil && !gone {
 		if err := group.Destroy(); err != nil {
 			errs = append(errs, err)
 		}

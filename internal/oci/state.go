@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -133,7 +132,7 @@ func loadLocked(g *Global, id string) (*Container, error) {
 
 // save writes state.json so that a reader finds the old or the new one.
 func (c *Container) save() error {
-	text, err := json.Marshal(c)
+	text, err := encode(*c)
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,24 @@ func (g *Group) Signal(sig unix.Signal) error {
 	return err
 }
 
+// DestroyEmpty removes a group that nobody is in, and reports whether it is gone. One that
+// somebody is in is left as it is.
+func (g *Group) DestroyEmpty() bool {
+	d, err := g.list()
+	if g.state.Unit != "" || err != nil {
+		return false
+	}
+	// First the one that the processes are looked up in, to be killed.
+	gone := unix.Rmdir(d.Path) == nil
+	for i := range g.state.Dirs {
+		if p := g.state.Dirs[i].Path; gone && p != d.Path {
+			err := unix.Rmdir(p)
+			gone = err == nil || err == unix.ENOENT
+		}
+	}
+	return gone
+}
+
 // Destroy removes the group and those inside of it. Its processes are gone, or
 // about to be; a group that is gone is no error.
 func (g *Group) Destroy() error {
