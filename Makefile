@@ -10,7 +10,9 @@ export CGO_ENABLED = 0
 build:
 	@rm -f bin/cloche # go build would leave one with a prelude as it is
 	$(GO) build -trimpath -ldflags '-s -w' -o bin/cloche ./cmd/cloche
-	GOARCH= $(GO) run ./internal/prelude bin/cloche
+	$(GO) build -trimpath -ldflags '-s -w -T 0x20011000' -o bin/bwrap.part ./cmd/bwrap # elsewhere in memory: launcher.BaseBeside
+	GOARCH= $(GO) run ./internal/prelude bin/cloche bin/bwrap.part
+	@rm -f bin/bwrap.part
 
 # Everything: linters, both architectures, all tests; as root, the tests that
 # need an ordinary user make one for themselves.

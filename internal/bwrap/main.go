@@ -201,7 +201,7 @@ func extraOptions() ([]string, error) {
 // readFD reads a descriptor to its end and closes it.
 func readFD(fd, most int) ([]byte, error) {
 	var data []byte
-	buf := make([]byte, 16<<10)
+	buf := make([]byte, min(most+1, 16<<10))
 	for {
 		n, err := unix.Read(fd, buf)
 		switch {

@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"attack"},
 	{"internal/cli"},
 	{"internal/cli/early", "internal/cli/tree", "internal/bwrap/early"},
-	{"cmd/cloche"},
+	{"cmd/cloche", "cmd/bwrap"},
 }
 
 // users are above all layers: nothing of the program may import them.

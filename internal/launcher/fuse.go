@@ -16,6 +16,27 @@ var errNotGo = errors.New("launcher image: not a static ELF executable for 64 bi
 
 // ReadExecutable finds out what a prelude must know of the program behind it.
 func ReadExecutable(elf []byte) (x Executable, err error) {
+	x, err = readExecutable(elf)
+	if err == nil && x.End > BaseRO {
+		err = fmt.Errorf("launcher image: the program is mapped from %#x to %#x, where there is no room for an image at %#x", x.Start, x.End, BaseRO)
+	}
+	return x, err
+}
+
+// BaseBeside is where the memory of a second program begins, behind that of the image: what
+// `go build -ldflags "-T 0x20011000"` makes.
+const BaseBeside = 0x20010000
+
+// ReadBeside is ReadExecutable of a second program.
+func ReadBeside(elf []byte) (x Executable, err error) {
+	x, err = readExecutable(elf)
+	if err == nil && x.Start != BaseBeside {
+		err = fmt.Errorf("launcher image: the second program is mapped from %#x on and not %#x: build it with -ldflags '-T %#x'", x.Start, BaseBeside, BaseBeside+0x1000)
+	}
+	return x, err
+}
+
+func readExecutable(elf []byte) (x Executable, err error) {
 	f, err := programHeaders(elf)
 	if err != nil {
 		return x, err
@@ -30,8 +51,8 @@ func ReadExecutable(elf []byte) (x Executable, err error) {
 		x.Start, x.End = min(x.Start, addr&^(pageSize-1)), max(x.End, addr+size)
 	}
 	x.End = (x.End + pageSize - 1) &^ (pageSize - 1)
-	if x.Start >= x.End || x.End > BaseRO || x.Entry < x.Start || x.Entry >= x.End {
-		return x, fmt.Errorf("launcher image: the program is mapped from %#x to %#x, where there is no room for an image at %#x", x.Start, x.End, BaseRO)
+	if x.Entry < x.Start || x.Entry >= x.End {
+		return x, errNotGo
 	}
 	return x, nil
 }
@@ -62,8 +83,9 @@ func programHeaders(elf []byte) (*programTable, error) {
 // Fuse puts an image in front of a program: the kernel maps both, and enters the
 // image, which may leave for the program by plan.Enter. file begins with the image,
 // and may hold its names after it. What the image is made of stays where Inspect
-// finds it. The program is one that ReadExecutable takes.
-func Fuse(program, file []byte) ([]byte, error) {
+// finds it. The program is one that ReadExecutable takes. Beside it there may be a
+// second one, which ReadBeside takes and which the image may enter as well.
+func Fuse(program, beside, file []byte) ([]byte, error) {
 	f, err := programHeaders(program)
 	if err != nil {
 		return nil, err
@@ -73,39 +95,66 @@ func Fuse(program, file []byte) ([]byte, error) {
 		return nil, err
 	}
 	le := binary.LittleEndian
-	if le.Uint16(program[18:]) != le.Uint16(file[18:]) {
+	if le.Uint16(program[18:]) != le.Uint16(file[18:]) || beside != nil && le.Uint16(program[18:]) != le.Uint16(beside[18:]) {
 		return nil, errors.New("launcher image: program and image are for different architectures")
 	}
 	if _, ok := embedded(program); ok {
 		return nil, errors.New("launcher image: there is one in front of the program already: build it anew")
 	}
 	out := moveSections(program)
-	out = append(out, make([]byte, align(len(out), segmentAlign)-len(out))...)
-	at := len(out)
-	out = append(out, file...)
+	add := func(content []byte) (at int) {
+		out = append(out, make([]byte, align(len(out), segmentAlign)-len(out))...)
+		at = len(out)
+		out = append(out, content...)
+		return at
+	}
+	var others [][]byte // program headers of the second program
+	if beside != nil {
+		second, err := programHeaders(beside)
+		if err != nil {
+			return nil, err
+		}
+		at := add(beside)
+		for i := range second.count {
+			if h := second.header(i); le.Uint32(h) == ptLoad {
+				others = append(others, movedHeader(h, le.Uint64(h[8:])+uint64(at)))
+			}
+		}
+	}
+	at := add(file)
+	var added [][]byte // by address
+	for i := range 2 { // the image's own mappings, further on in the file
+		added = append(added, movedHeader(file[elfHeaderSize+i*progHeaderSize:][:progHeaderSize], uint64(at)))
+	}
+	added = append(added, others...)
 
-	const added = 2
 	f.elf = out
 	end := f.at + f.count*progHeaderSize
-	for _, b := range out[end : end+added*progHeaderSize] {
+	for _, b := range out[end : end+len(added)*progHeaderSize] {
 		if b != 0 {
-			return nil, errors.New("launcher image: there is no room for two more program headers")
+			return nil, errors.New("launcher image: there is no room for more program headers")
 		}
 	}
+	all := f.count + len(added)
 	for i := range f.count {
 		if h := f.header(i); le.Uint32(h) == ptPhdr {
-			le.PutUint64(h[32:], uint64((f.count+added)*progHeaderSize))
-			le.PutUint64(h[40:], uint64((f.count+added)*progHeaderSize))
+			le.PutUint64(h[32:], uint64(all*progHeaderSize))
+			le.PutUint64(h[40:], uint64(all*progHeaderSize))
 		}
 	}
-	for i := range added { // the image's own two mappings, further on in the file
-		h := f.header(f.count + i)
-		copy(h, file[elfHeaderSize+i*progHeaderSize:][:progHeaderSize])
-		le.PutUint64(h[8:], uint64(at))
+	for i, h := range added {
+		copy(f.header(f.count+i), h)
 	}
-	le.PutUint16(out[56:], uint16(f.count+added))
+	le.PutUint16(out[56:], uint16(all))
 	le.PutUint64(out[24:], BaseRO+uint64(im.textAt))
 	return out, nil
+}
+
+// movedHeader is a program header whose part of the file is at another place.
+func movedHeader(h []byte, offset uint64) []byte {
+	h = append([]byte{}, h...)
+	binary.LittleEndian.PutUint64(h[8:], offset)
+	return h
 }
 
 // moveSections is a copy of a program with its section headers at its end. Go puts

@@ -1,6 +1,7 @@
 package launcher
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +12,10 @@ import (
 	"github.com/cloche-sandbox/cloche/internal/plan"
 )
 
-const later plan.Label = 50
+const (
+	later plan.Label = 50 + iota
+	latest
+)
 
 // TestEnter: the interpreter's last pseudo-operation goes on at an address with
 // the stack that the kernel made. The address here is the interpreter's own.
@@ -41,35 +45,53 @@ func TestFuse(t *testing.T) {
 		needs.Elsewhere(t, "the emulator lies where the image would")
 	}
 	dir := t.TempDir()
-	source := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(source, []byte("package main\n\nimport \"os\"\n\nfunc main() { println(len(os.Args)); os.Exit(4) }\n"), 0o600); err != nil {
-		t.Fatal(err)
+	build := func(name, source string, flags ...string) []byte {
+		file := filepath.Join(dir, name+".go")
+		if err := os.WriteFile(file, []byte("package main\n\nimport \"os\"\n\nfunc main() { "+source+" }\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		exe := filepath.Join(dir, name)
+		build := exec.Command("go", append(append([]string{"build", "-o", exe}, flags...), file)...)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		program, err := os.ReadFile(exe)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return program
 	}
-	exe := filepath.Join(dir, "program")
-	build := exec.Command("go", "build", "-o", exe, source)
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	program, err := os.ReadFile(exe)
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := build("program", "println(len(os.Args)); os.Exit(4)")
 	x, err := ReadExecutable(program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// With one argument it ends by itself, else the program has its turn.
+	beside := build("beside", "println(os.Args[1:] == nil, len(os.Environ()) > 0); os.Exit(6)", "-ldflags", fmt.Sprintf("-T %#x", BaseBeside+0x1000))
+	second, err := ReadBeside(beside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadBeside(program); err == nil || !strings.Contains(err.Error(), "-T 0x20011000") {
+		t.Errorf("a program in the place of the first as the second: %v", err)
+	}
+	if _, err := ReadExecutable(beside); err == nil {
+		t.Error("a program in the place of the second is taken for the first")
+	}
+	// With one argument it ends by itself, with two the program has its turn, with more the second one.
 	leave := op(plan.Branch, plan.Slot(plan.VarArgc), num(^uint64(0)), num(2), num(plan.CondEqual))
 	leave.OnErr = later
-	enter := plan.Op{Call: plan.Enter, Args: []plan.Arg{num(x.Entry)}, Mark: later}
-	im := assembled(t, dump(leave, exit(num(5)), enter))
-	fused, err := Fuse(program, im.ELF)
+	which := op(plan.Branch, plan.Slot(plan.VarArgc), num(^uint64(0)), num(3), num(plan.CondGreater))
+	which.Mark, which.OnErr = later, latest
+	enterBeside := plan.Op{Call: plan.Enter, Args: []plan.Arg{num(second.Entry)}}
+	enter := plan.Op{Call: plan.Enter, Args: []plan.Arg{num(x.Entry)}, Mark: latest}
+	im := assembled(t, dump(leave, exit(num(5)), which, enterBeside, enter))
+	fused, err := Fuse(program, beside, im.ELF)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := writeImage(t, fused)
-	for args, want := range map[string]string{"one": "5 ", "one two": "4 3\n", "": "4 1\n"} {
+	for args, want := range map[string]string{"one": "5 ", "one two": "4 3\n", "": "4 1\n", "one two three": "6 false true\n"} {
 		c := exec.Command(name, strings.Fields(args)...)
 		out, _ := c.CombinedOutput()
 		if got := strings.TrimSpace(c.ProcessState.String()[len("exit status "):]) + " " + string(out); got != want {
@@ -79,7 +101,7 @@ func TestFuse(t *testing.T) {
 	if l, err := Inspect(fused); err != nil || !strings.Contains(l.String(), "enter the program at") {
 		t.Errorf("the listing of a program with a prelude: %v", err)
 	}
-	if _, err := Fuse(fused, im.ELF); err == nil || !strings.Contains(err.Error(), "already") {
+	if _, err := Fuse(fused, nil, im.ELF); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("a second prelude: %v", err)
 	}
 	for what, b := range map[string][]byte{"nothing": nil, "a text": []byte("#!/bin/sh\n"), "half a header": program[:60], "no headers": program[:64], "an image": im.ELF} {

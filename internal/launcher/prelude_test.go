@@ -28,7 +28,10 @@ type preludeHost struct {
 	cgroupns uint64
 }
 
-const preludeEntry = 0x401234
+const (
+	preludeEntry  = 0x401234
+	preludeBeside = BaseBeside + 0x5678
+)
 
 // preludeImage is a prelude and its host, with some names missing there.
 func preludeImage(t *testing.T, arch string, cgroup plan.Hierarchy) (*plan.Plan, *Image, *preludeHost) {
@@ -48,7 +51,7 @@ func preludeImage(t *testing.T, arch string, cgroup plan.Hierarchy) (*plan.Plan,
 	}
 	in.StatusFD = plan.PreludeStatusFD
 	in.Standalone = &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: &plan.Prelude{
-		Entry: preludeEntry, Hierarchy: cgroup,
+		Entry: preludeEntry, Beside: preludeBeside, Hierarchy: cgroup,
 	}}}
 	pl, err := plan.Compile(in)
 	if err != nil {

@@ -82,7 +82,7 @@ func newBuilder(in *Input) *builder {
 		p: &Plan{
 			GOARCH: in.Facts.GOARCH,
 			Policy: in.Policy,
-			Ops:    make([]Op, 0, 280+12*len(in.Policy.Mounts)),
+			Ops:    make([]Op, 0, 300+12*len(in.Policy.Mounts)+20*len(in.Sequence)),
 			Steps:  make([]Step, 0, 64),
 		},
 		vars: FirstFreeVar,

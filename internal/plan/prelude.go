@@ -13,7 +13,8 @@ import (
 // `cloche` itself and begins where the kernel enters it. It carries out a plain
 // `cloche run -- CMD`, under the policy that it was made for, before there is a Go
 // runtime; everything else, and whatever it is not sure of, it leaves to the
-// program, which begins as if there had been nothing before it.
+// program, which begins as if there had been nothing before it. For bubblewrap's command line
+// there may be a second program in the file, which is smaller than the whole and begins sooner.
 //
 // So it never decides anything that the program would decide otherwise. It was
 // made on this host, by the same rules; what it took for granted then it looks at
@@ -27,6 +28,7 @@ import (
 // program is behind it, looks at everything once more and goes on.
 type Prelude struct {
 	Entry     uint64 // of the program
+	Beside    uint64 // of a second one, for bubblewrap's command line; 0: the program has that too
 	Hierarchy Hierarchy
 }
 
@@ -96,6 +98,8 @@ func (b *builder) startPrelude() {
 	b.set(b.whole, Slot(VarArgv))
 	b.set(b.wholeEnv, Slot(VarEnvp))
 	d.programBehind(pre.Entry)
+	b.begin(Step{Process: Launcher, Name: "by which name?"})
+	d.byName(pre.Beside)
 	b.begin(Step{Process: Launcher, Name: "a plain cloche run?"})
 	command := b.newVar("command line")
 	d.plainRun(command)

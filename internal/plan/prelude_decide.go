@@ -74,6 +74,42 @@ func (d *decider) close() {
 	d.set(d.file, Int(-1))
 }
 
+// byName leaves what is called by another name than cloche's, of which run asks for something
+// else. Where there is a second program it enters that one for bubblewrap's command line: by the
+// name bwrap, or as `cloche bwrap`.
+func (d *decider) byName(beside uint64) {
+	p, n, name := d.tmp("pointer"), d.tmp("n"), d.tmp("at")
+	all := Num(^uint64(0))
+	bwrap, enter, on := d.leave, d.leave, d.label()
+	if beside != 0 {
+		bwrap, enter = d.label(), d.label()
+	}
+	d.op(Branch, Slot(VarArgc), all, Num(0), Num(CondGreater)).orElse(d.leave)
+	d.op(Load, Slot(VarArgv), Num(8)).to(p)
+	d.op(Copy, Num(0), Slot(p), Num(0), Num(unix.PathMax)).to(n).orElse(d.leave)
+	d.op(Branch, Slot(n), all, Num(4), Num(CondGreater)).orElse(d.leave)
+	d.op(Alu, Slot(p), Num(0), all, Num(0), Slot(n)).to(name)
+	d.advance(name, ^uint64(4)) // the last five bytes
+	d.op(Compare, Slot(name), d.str("bwrap"), Num(5)).then(bwrap).orElse(Following)
+	d.advance(name, 2)
+	d.op(Compare, Slot(name), d.str("oci"), Num(3)).then(d.leave).orElse(Following)
+	d.op(Branch, Slot(VarArgc), all, Num(2), Num(CondGreater)).orElse(d.leave)
+	d.set(name, Slot(VarArgv))
+	d.advance(name, 8)
+	d.op(Load, Slot(name), Num(8)).to(p)
+	d.op(Compare, Slot(p), d.str("bwrap"), Num(6)).then(enter).orElse(on)
+	if beside != 0 {
+		d.mark(bwrap)
+		d.ifEqual(Slot(n), ^uint64(0), Num(5), enter)
+		d.advance(name, ^uint64(0))
+		d.same(Slot(name), d.str("/"), 1)
+		d.mark(enter)
+		d.ifEqual(Slot(d.behind), ^uint64(0), Num(0), d.asked)
+		d.op(Enter, named(hexText(beside), beside))
+	}
+	d.mark(on)
+}
+
 // plainRun looks for `run CMD` and `run -- CMD`.
 func (d *decider) plainRun(command Var) {
 	p, first := d.tmp("pointer"), d.tmp("byte")
@@ -82,18 +118,6 @@ func (d *decider) plainRun(command Var) {
 	next := func() {
 		d.advance(command, 8)
 		d.op(Load, Slot(command), Num(8)).to(p)
-	}
-	d.op(Branch, Slot(VarArgc), all, Num(2), Num(CondGreater)).orElse(d.leave)
-	// By another name it is another program, of which run asks for something else.
-	n, name := d.tmp("n"), d.tmp("at")
-	d.op(Load, Slot(VarArgv), Num(8)).to(p)
-	d.op(Copy, Num(0), Slot(p), Num(0), Num(unix.PathMax)).to(n).orElse(d.leave)
-	d.op(Branch, Slot(n), all, Num(4), Num(CondGreater)).orElse(d.leave)
-	d.op(Alu, Slot(p), Num(0), all, Num(0), Slot(n)).to(name)
-	d.advance(name, ^uint64(4)) // the last five bytes
-	for _, other := range []string{"bwrap", "oci"} {
-		d.op(Compare, Slot(name), d.str(other), Num(uint64(len(other)))).then(d.leave).orElse(Following)
-		d.advance(name, 2)
 	}
 	d.set(command, Slot(VarArgv))
 	next()

@@ -1,5 +1,6 @@
 // Command prelude puts a launcher image in front of a cloche executable: what
-// `cloche run CMD` does, begun before the Go runtime, see package plan's Prelude.
+// `cloche run CMD` does, begun before the Go runtime, see package plan's Prelude; and the
+// program of cmd/bwrap beside it, for bubblewrap's command line.
 // `make build` runs it on the machine that cloche is built for. Where it can't,
 // it says why, and leaves the executable as it is: that works all the same.
 package main
@@ -15,17 +16,17 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 2 {
-		fmt.Fprintln(os.Stderr, "usage: prelude EXECUTABLE")
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: prelude EXECUTABLE BWRAP")
 		os.Exit(2)
 	}
-	if err := fuse(os.Args[1]); err != nil {
+	if err := fuse(os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintf(os.Stderr, "%s is left without a prelude: %v\n", os.Args[1], err)
 	}
 }
 
-// fuse replaces the file by one with a prelude.
-func fuse(name string) error {
+// fuse replaces the file by one with a prelude and with bwrap's program.
+func fuse(name, bwrap string) error {
 	program, err := os.ReadFile(name)
 	if err != nil {
 		return err
@@ -34,7 +35,15 @@ func fuse(name string) error {
 	if err != nil {
 		return err
 	}
-	pl, err := supervise.PlanPrelude(x)
+	beside, err := os.ReadFile(bwrap)
+	if err != nil {
+		return err
+	}
+	second, err := launcher.ReadBeside(beside)
+	if err != nil {
+		return err
+	}
+	pl, err := supervise.PlanPrelude(x, second.Entry)
 	if err != nil {
 		return err
 	}
@@ -42,7 +51,7 @@ func fuse(name string) error {
 	if err != nil {
 		return err
 	}
-	fused, err := launcher.Fuse(program, image)
+	fused, err := launcher.Fuse(program, beside, image)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,14 +62,19 @@ func programs(t *testing.T) *fixture {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	f := &fixture{dir: dir, plain: filepath.Join(dir, "plain"), fused: filepath.Join(dir, "cloche")}
-	for _, exe := range []string{f.plain, f.fused} {
-		build := exec.Command("go", "build", "-o", exe, "github.com/cloche-sandbox/cloche/cmd/cloche")
+	bwrap := filepath.Join(dir, "bwrap.part")
+	for exe, of := range map[string]string{f.plain: "cloche", f.fused: "cloche", bwrap: "bwrap"} {
+		build := exec.Command("go", "build", "-o", exe)
+		if exe == bwrap {
+			build.Args = append(build.Args, "-ldflags", fmt.Sprintf("-T %#x", launcher.BaseBeside+0x1000))
+		}
+		build.Args = append(build.Args, "github.com/cloche-sandbox/cloche/cmd/"+of)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
-	if err := fuse(f.fused); err != nil {
+	if err := fuse(f.fused, bwrap); err != nil {
 		needs.Skip(t, "no prelude can be made here: "+err.Error())
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {

@@ -18,8 +18,9 @@ import (
 )
 
 // PlanPrelude plans what stands in front of a program, on this host: a plain
-// `cloche run` under the default profile.
-func PlanPrelude(x launcher.Executable) (*plan.Plan, error) {
+// `cloche run` under the default profile. beside is the entry of a second program, for
+// bubblewrap's command line, or 0.
+func PlanPrelude(x launcher.Executable, beside uint64) (*plan.Plan, error) {
 	p, _ := policy.Builtin("default")
 	if err := policy.Expand(p, "", plan.WorkingDirectory); err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func PlanPrelude(x launcher.Executable) (*plan.Plan, error) {
 	plan.PreludeFacts(&facts)
 	statPaths(&facts, p)
 	facts.CapEff = 0 // whoever runs it may have fewer privileges than its maker
-	pre := &plan.Prelude{Entry: x.Entry}
+	pre := &plan.Prelude{Entry: x.Entry, Beside: beside}
 	if p.Limits.Pids > 0 {
 		if pre.Hierarchy, err = countingHierarchy(); err != nil {
 			return nil, err

@@ -10,11 +10,15 @@ package early
 
 import (
 	"os"
+	"path"
 
 	"github.com/cloche-sandbox/cloche/internal/cli"
 )
 
 func init() {
+	if len(os.Args) > 0 && path.Base(os.Args[0]) == "cloche-oci" {
+		return // whose run and exec are others
+	}
 	growStack()
 	if status, done := cli.Early(os.Args); done {
 		os.Exit(status)
