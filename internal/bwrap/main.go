@@ -124,6 +124,7 @@ func (b *program) main() (int, error) {
 	if inv.Plan {
 		return 0, b.printPlan(spec, skip)
 	}
+	inv.keepVacant()
 	free, err := reserve(s.Manner)
 	if err != nil {
 		return 1, err
@@ -198,7 +199,7 @@ func extraOptions() ([]string, error) {
 	return words, nil
 }
 
-// readFD reads a descriptor to its end and closes it.
+// readFD reads a descriptor to its end. It stays open: who closes it gives its number away.
 func readFD(fd, most int) ([]byte, error) {
 	var data []byte
 	buf := make([]byte, min(most+1, 16<<10))
@@ -210,7 +211,6 @@ func readFD(fd, most int) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case n == 0:
-			unix.Close(fd)
 			return data, nil
 		}
 		if data = append(data, buf[:n]...); len(data) > most {
@@ -219,8 +219,11 @@ func readFD(fd, most int) ([]byte, error) {
 	}
 }
 
-// readArgs is readFD of arguments: more than the kernel passes to a program is no use.
-func readArgs(fd int) ([]byte, error) { return readFD(fd, 8<<20) }
+// readArgs is readFD of arguments, closed afterwards: more than the kernel passes to a program is no use.
+func readArgs(fd int) ([]byte, error) {
+	defer unix.Close(fd)
+	return readFD(fd, 8<<20)
+}
 
 // said is an error in bubblewrap's words, which begin with a capital letter.
 type said string
@@ -282,6 +285,7 @@ func userNamespaces() bool {
 	if err != nil {
 		return false
 	}
+	defer unix.Close(fd)
 	most, err := readFD(fd, 64)
 	return err == nil && strings.TrimSpace(string(most)) != "0"
 }
@@ -302,6 +306,29 @@ func terminal() string {
 func labels() bool {
 	_, err := os.Stat("/sys/fs/selinux/enforce")
 	return err == nil
+}
+
+// keepVacant keeps the numbers of descriptors that are named and not open from being given to ones of
+// Cloche's own, which the sandbox would read from or write to instead. They are free again in the image.
+func (i *Invocation) keepVacant() {
+	named := []int{i.UserNS, i.UserNS2, i.PIDNS, i.SyncFD, i.BlockFD, i.UserNSBlockFD, i.InfoFD, i.StatusFD}
+	for k := range i.Acts {
+		if a := &i.Acts[k]; a.Kind == plan.ActFile || a.Kind == plan.ActData {
+			named = append(named, a.FD)
+		}
+	}
+	for _, fd := range named {
+		if fd < 0 {
+			continue
+		}
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != unix.EBADF {
+			continue
+		}
+		if root, err := unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0); err == nil && root != fd {
+			_ = unix.Dup3(root, fd, unix.O_CLOEXEC) // beyond the limit nothing can have that number
+			unix.Close(root)
+		}
+	}
 }
 
 // reserve finds descriptors that are free for the locks that pid 1 will hold.
