@@ -89,9 +89,8 @@ func sandboxes(dir string) []*contender {
 	list := []*contender{
 		{Sandbox: Sandbox{"none", "", "the attacker as it is, in mounts of its own"}, box: none},
 		{Sandbox: Sandbox{"cloche", "", "`cloche run`, the default profile"}, box: cloche},
-		bubblewrap("bwrap as srt", false, "--new-session --die-with-parent --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-net --unshare-pid"),
-		bubblewrap("bwrap as Flatpak", true, "--unshare-pid --unshare-ipc --unshare-net --unshare-cgroup-try --die-with-parent --ro-bind /usr /usr --ro-bind /etc /etc "+
-			"--symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp --clearenv"),
+		bubblewrap("bwrap", "bwrap as srt", false, asRuntime),
+		bubblewrap("bwrap", "bwrap as Flatpak", true, asFlatpak),
 		{Sandbox: Sandbox{"firejail", words("firejail", "--version"), "`firejail --quiet`, its default profile"}, box: firejail},
 		ociRuntime("crun", dir, user != 0, false),
 		ociRuntime("runc", dir, user != 0, false),
@@ -109,6 +108,13 @@ func sandboxes(dir string) []*contender {
 	}
 	return list
 }
+
+// How sandbox-runtime and Flatpak call bubblewrap.
+const (
+	asRuntime = "--new-session --die-with-parent --ro-bind / / --dev /dev --proc /proc --tmpfs /tmp --unshare-net --unshare-pid"
+	asFlatpak = "--unshare-pid --unshare-ipc --unshare-net --unshare-cgroup-try --die-with-parent --ro-bind /usr /usr --ro-bind /etc /etc " +
+		"--symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp --clearenv"
+)
 
 func none(_ *attack.Outside, a *attack.Attack, r request) (attack.Box, error) {
 	if len(a.Given) > 0 {
@@ -130,8 +136,9 @@ func cloche(o *attack.Outside, a *attack.Attack, _ request) (attack.Box, error) 
 	return attack.SandboxOf(p, o, slices.Concat(a.Given, a.Limits, doors(a)))
 }
 
-func bubblewrap(name string, filtered bool, flags string) *contender {
-	c := &contender{Sandbox: Sandbox{name, words("bwrap", "--version"), "`bwrap " + flags + "`"}}
+// bubblewrap is a program with bubblewrap's command line.
+func bubblewrap(program, name string, filtered bool, flags string) *contender {
+	c := &contender{Sandbox: Sandbox{name, words(program, "--version"), "`bwrap " + flags + "`"}}
 	if filtered {
 		c.Flags += ", with a filter that refuses what Flatpak's does"
 	}
@@ -144,9 +151,9 @@ func bubblewrap(name string, filtered bool, flags string) *contender {
 		if err != nil {
 			return nil, err
 		}
-		argv := append([]string{"bwrap"}, strings.Fields(flags)...)
+		argv := append([]string{program}, strings.Fields(flags)...)
 		if r.root != "" {
-			argv = []string{"bwrap", "--unshare-all", "--die-with-parent", "--bind", r.root, "/", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"}
+			argv = []string{program, "--unshare-all", "--die-with-parent", "--bind", r.root, "/", "--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev"}
 		}
 		if len(r.limits) > 0 {
 			return nil, cannot(noLimit)
