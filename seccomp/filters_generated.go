@@ -288,6 +288,26 @@ var filterInitAMD64 = [...]unix.SockFilter{
 	{Code: 0x6, Jt: 0, Jf: 0, K: 0x7fff0000},
 }
 
+// 16 instructions.
+var filterReportedAMD64 = [...]unix.SockFilter{
+	{Code: 0x20, Jt: 0, Jf: 0, K: 0x4},
+	{Code: 0x15, Jt: 0, Jf: 12, K: 0xc000003e},
+	{Code: 0x20, Jt: 0, Jf: 0, K: 0x0},
+	{Code: 0x15, Jt: 0, Jf: 2, K: 0x9d},
+	{Code: 0x20, Jt: 0, Jf: 0, K: 0x10},
+	{Code: 0x15, Jt: 9, Jf: 8, K: 0x4},
+	{Code: 0x35, Jt: 0, Jf: 3, K: 0x3f},
+	{Code: 0x15, Jt: 7, Jf: 0, K: 0xdb},
+	{Code: 0x15, Jt: 6, Jf: 0, K: 0xe7},
+	{Code: 0x15, Jt: 5, Jf: 4, K: 0x10f},
+	{Code: 0x35, Jt: 4, Jf: 0, K: 0x3d},
+	{Code: 0x35, Jt: 0, Jf: 3, K: 0x2},
+	{Code: 0x15, Jt: 2, Jf: 0, K: 0xb},
+	{Code: 0x15, Jt: 1, Jf: 0, K: 0x1c},
+	{Code: 0x6, Jt: 0, Jf: 0, K: 0x80000000},
+	{Code: 0x6, Jt: 0, Jf: 0, K: 0x7fff0000},
+}
+
 // 91 instructions.
 var filterDefaultARM64 = [...]unix.SockFilter{
 	{Code: 0x20, Jt: 0, Jf: 0, K: 0x4},
@@ -554,6 +574,27 @@ var filterInitARM64 = [...]unix.SockFilter{
 	{Code: 0x20, Jt: 0, Jf: 0, K: 0x4},
 	{Code: 0x15, Jt: 0, Jf: 10, K: 0xc00000b7},
 	{Code: 0x20, Jt: 0, Jf: 0, K: 0x0},
+	{Code: 0x35, Jt: 4, Jf: 0, K: 0x80},
+	{Code: 0x35, Jt: 1, Jf: 0, K: 0x41},
+	{Code: 0x35, Jt: 7, Jf: 6, K: 0x3f},
+	{Code: 0x15, Jt: 6, Jf: 0, K: 0x49},
+	{Code: 0x15, Jt: 5, Jf: 4, K: 0x5e},
+	{Code: 0x35, Jt: 0, Jf: 4, K: 0x82},
+	{Code: 0x15, Jt: 3, Jf: 0, K: 0xd7},
+	{Code: 0x15, Jt: 2, Jf: 0, K: 0xe9},
+	{Code: 0x15, Jt: 1, Jf: 0, K: 0x104},
+	{Code: 0x6, Jt: 0, Jf: 0, K: 0x80000000},
+	{Code: 0x6, Jt: 0, Jf: 0, K: 0x7fff0000},
+}
+
+// 17 instructions.
+var filterReportedARM64 = [...]unix.SockFilter{
+	{Code: 0x20, Jt: 0, Jf: 0, K: 0x4},
+	{Code: 0x15, Jt: 0, Jf: 13, K: 0xc00000b7},
+	{Code: 0x20, Jt: 0, Jf: 0, K: 0x0},
+	{Code: 0x15, Jt: 0, Jf: 2, K: 0xa7},
+	{Code: 0x20, Jt: 0, Jf: 0, K: 0x10},
+	{Code: 0x15, Jt: 10, Jf: 9, K: 0x4},
 	{Code: 0x35, Jt: 4, Jf: 0, K: 0x80},
 	{Code: 0x35, Jt: 1, Jf: 0, K: 0x41},
 	{Code: 0x35, Jt: 7, Jf: 6, K: 0x3f},

@@ -25,13 +25,21 @@ func Precompiled(name, goarch string) ([]unix.SockFilter, bool) {
 	return nil, false
 }
 
-// InitProgram is the filter of Cloche's own pid 1.
-func InitProgram(goarch string) []unix.SockFilter {
-	if goarch == "arm64" {
+// InitProgram is the filter of Cloche's own pid 1; reported: of one that makes itself dumpable at the
+// end, as its pid was told.
+func InitProgram(goarch string, reported bool) []unix.SockFilter {
+	switch {
+	case goarch == "arm64" && reported:
+		return filterReportedARM64[:]
+	case goarch == "arm64":
 		return filterInitARM64[:]
+	case reported:
+		return filterReportedAMD64[:]
 	}
 	return filterInitAMD64[:]
 }
 
 // CompileInit compiles the filter of Cloche's own pid 1, for go generate.
-func CompileInit(a Arch) ([]unix.SockFilter, error) { return Compile(initProfile(), a) }
+func CompileInit(a Arch, reported bool) ([]unix.SockFilter, error) {
+	return Compile(initProfile(reported), a)
+}

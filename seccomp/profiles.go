@@ -200,12 +200,15 @@ func strictGroups() []Group {
 }
 
 // initProfile is for Cloche's own pid 1, once the command runs: the calls of its
-// loop, and nothing that could serve somebody who took it over.
-func initProfile() Profile {
+// loop, and nothing that could serve somebody who took it over. One whose pid was reported
+// makes itself dumpable behind it.
+func initProfile(reported bool) Profile {
+	rules := []Rule{allow("ppoll", "read", "write", "wait4", "kill", "munmap", "madvise", "restart_syscall", "exit_group")}
+	if reported {
+		rules = append(rules, when("prctl", is(0, unix.PR_SET_DUMPABLE)))
+	}
 	return Profile{
 		Name: "init", Default: KillProcess, Unknown: KillProcess, BadArch: KillProcess,
-		Groups: []Group{{Name: "@init", Reason: "pid 1's loop", Rules: []Rule{
-			allow("ppoll", "read", "write", "wait4", "kill", "munmap", "madvise", "restart_syscall", "exit_group"),
-		}}},
+		Groups: []Group{{Name: "@init", Reason: "pid 1's loop", Rules: rules}},
 	}
 }

@@ -122,9 +122,11 @@ func TestPrecompiled(t *testing.T) {
 			}
 			t.Logf("%s on %s: %d instructions", name, a.GOARCH, len(got))
 		}
-		want, err := CompileInit(a)
-		if err != nil || !slices.Equal(InitProgram(a.GOARCH), want) {
-			t.Errorf("init on %s differs; run go generate ./seccomp", a.GOARCH)
+		for _, reported := range []bool{false, true} {
+			want, err := CompileInit(a, reported)
+			if err != nil || !slices.Equal(InitProgram(a.GOARCH, reported), want) {
+				t.Errorf("init on %s differs; run go generate ./seccomp", a.GOARCH)
+			}
 		}
 	}
 }

@@ -33,8 +33,10 @@ func TestVerifyBuiltins(t *testing.T) {
 // TestVerifyPrecompiled proves the programs that Cloche really loads.
 func TestVerifyPrecompiled(t *testing.T) {
 	for _, a := range []Arch{AMD64, ARM64} {
-		if err := Verify(initProfile(), []Arch{a}, InitProgram(a.GOARCH)); err != nil {
-			t.Errorf("init for %s: %v", a, err)
+		for _, reported := range []bool{false, true} {
+			if err := Verify(initProfile(reported), []Arch{a}, InitProgram(a.GOARCH, reported)); err != nil {
+				t.Errorf("init for %s: %v", a, err)
+			}
 		}
 		for _, name := range Builtins() {
 			prog, ok := Precompiled(name, a.GOARCH)

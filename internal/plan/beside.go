@@ -81,8 +81,11 @@ func (b *builder) ownUsers() bool {
 // their numbers before it has done anything.
 func (b *builder) atOnce() bool {
 	m := b.in.Manner
-	return m != nil && (m.Report != nil || m.Status != nil)
+	return m.Reports()
 }
+
+// Reports reports whether somebody is told pid 1's pid, to look at it.
+func (m *Manner) Reports() bool { return m != nil && (m.Report != nil || m.Status != nil) }
 
 // cgroupAtOnce is that of the cgroup namespace, whose root is the cgroup that its maker is in.
 func (b *builder) cgroupAtOnce() bool {
@@ -179,8 +182,10 @@ func (b *builder) takeLocks() {
 	}
 }
 
-// settleBeside is settle for a pid 1 that does nothing but wait for all others. It can be
-// looked at by its user again when there is nothing to take from it.
+// settleBeside is settle for a pid 1 that does nothing but wait for all others. Where its pid was told, for
+// somebody to look at the namespaces that it is in, it can be looked at by its user again when there is nothing to
+// take from it: it has no capabilities, no descriptors and memory but those of its loop, and its filter. Who attached
+// to it without that could use it for calls that the command's filter refuses.
 func (b *builder) settleBeside() {
 	b.begin(Step{Process: Init, Name: "confine pid 1"})
 	keep := []int{b.in.StatusFD}
@@ -191,11 +196,13 @@ func (b *builder) settleBeside() {
 	b.closeAllBut(0, keep)
 	b.bound(0)
 	b.setCapabilities(0, 0)
-	b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(1), Num(0), Num(0), Num(0))
 	b.op(SysPrctl, named("PR_SET_NO_NEW_PRIVS", unix.PR_SET_NO_NEW_PRIVS), Num(1), Num(0), Num(0), Num(0))
 	b.loadFilter(b.in.InitFilter, Num(0))
 	b.resident = true
 	b.giveBack()
+	if b.atOnce() {
+		b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(1), Num(0), Num(0), Num(0))
+	}
 	b.resident = false
 }
 

@@ -24,7 +24,7 @@ func PlanBuild(spec *Spec) (*plan.Plan, error) {
 	facts.CapEff = 0
 	in := plan.Input{
 		Policy: p, Facts: facts, ControlFD: -1, CgroupFD: -1,
-		InitFilter: seccomp.InitProgram(facts.GOARCH),
+		InitFilter: seccomp.InitProgram(facts.GOARCH, false),
 		Standalone: &plan.Standalone{Command: spec.Args},
 	}
 	f, err := filterOf(p, &facts)

@@ -124,7 +124,7 @@ func prepareJoin(spec *JoinSpec) (*plan.Join, []*os.File, error) {
 		return nil, nil, err
 	}
 	j := &plan.Join{
-		Policy: spec.Policy, Facts: facts, Landlock: spec.Landlock, InitFilter: seccomp.InitProgram(facts.GOARCH),
+		Policy: spec.Policy, Facts: facts, Landlock: spec.Landlock, InitFilter: seccomp.InitProgram(facts.GOARCH, false),
 		Filter: spec.Filter, FilterFlags: spec.Flags,
 		Terminal: spec.Terminal, Outlive: spec.Outlive, RootFD: -1, ControlFD: -1, CgroupFD: -1,
 	}

@@ -47,7 +47,7 @@ func PlanPrelude(x launcher.Executable, beside uint64) (*plan.Plan, error) {
 	}
 	return plan.Compile(plan.Input{
 		Policy: p, Facts: facts, StatusFD: plan.PreludeStatusFD, ControlFD: -1, CgroupFD: -1,
-		Filter: f.prog, FilterFlags: f.flags, InitFilter: seccomp.InitProgram(facts.GOARCH),
+		Filter: f.prog, FilterFlags: f.flags, InitFilter: seccomp.InitProgram(facts.GOARCH, false),
 		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: pre}},
 	})
 }

@@ -171,7 +171,7 @@ func (pr *Prepared) lookAround() error {
 	if in.Notify, err = notifyPlan(pr.notify, facts.GOARCH); err != nil {
 		return err
 	}
-	in.InitFilter = seccomp.InitProgram(facts.GOARCH)
+	in.InitFilter = seccomp.InitProgram(facts.GOARCH, spec.Manner.Reports())
 	pr.input = in
 	return nil
 }
