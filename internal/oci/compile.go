@@ -289,12 +289,19 @@ var ipcSysctls = map[string]bool{
 
 // sameNamespace reports whether a path leads to a namespace that this process is in.
 func sameNamespace(p string, t specs.LinuxNamespaceType) bool {
-	name := map[specs.LinuxNamespaceType]string{specs.NetworkNamespace: "net", specs.MountNamespace: "mnt"}[t]
-	if name == "" {
-		name = string(t)
-	}
 	var a, b unix.Stat_t
-	return unix.Stat(p, &a) == nil && unix.Stat("/proc/self/ns/"+name, &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev
+	return unix.Stat(p, &a) == nil && unix.Stat("/proc/self/ns/"+namespaceFile(t), &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev
+}
+
+// namespaceFile is the name of a kind below /proc/PID/ns.
+func namespaceFile(t specs.LinuxNamespaceType) string {
+	switch t {
+	case specs.NetworkNamespace:
+		return "net"
+	case specs.MountNamespace:
+		return "mnt"
+	}
+	return string(t)
 }
 
 // labels are those of security modules. Where there is no such module the label

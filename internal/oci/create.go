@@ -222,8 +222,22 @@ func (m *maker) descriptors() error {
 		}
 		k.toClose = append(k.toClose, report)
 		in.Process.StartFD, in.Process.ReportFD = k.give(start), k.give(report)
-		in.Process.LastFD = in.Process.ReportFD
+		if len(m.container.StartContainer) > 0 {
+			hooks, err := m.container.makeHooksSocket()
+			if err != nil {
+				return err
+			}
+			k.toClose = append(k.toClose, hooks)
+			in.Process.HooksFD = k.give(hooks)
+		}
 	}
+	if m.exec == nil && m.config.hasHooksInside() {
+		for _, n := range m.config.heldNamespaces() {
+			n.FD = k.give(0) // a place, in which pid 1 puts it
+			in.Held = append(in.Held, n)
+		}
+	}
+	in.Process.LastFD = len(k.files) - 1
 	in.ControlFD = k.give(-1)
 	for _, e := range m.group.Entries() {
 		in.EntryFDs = append(in.EntryFDs, k.give(e.FD))
@@ -234,20 +248,6 @@ func (m *maker) descriptors() error {
 	}
 	in.Adopt = m.group.NeedsPid()
 	return nil
-}
-
-// makeFIFO makes one in the container's directory, fifo(7), open in a way that
-// waits for nobody and never comes to its end.
-func (c *Container) makeFIFO(name string) (int, error) {
-	p := filepath.Join(c.dir(), name)
-	if err := unix.Mkfifo(p, 0o600); err != nil {
-		return -1, &os.PathError{Op: "mkfifo", Path: p, Err: err}
-	}
-	fd, err := unix.Open(p, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: p, Err: err}
-	}
-	return fd, nil
 }
 
 // attend answers the image until the process has executed or waits.

@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -30,7 +33,110 @@ func (m *maker) runHooks() error {
 	if err := runHooks("createRuntime", h.CreateRuntime, state); err != nil {
 		return err
 	}
-	return runHooksInside("createContainer", h.CreateContainer, state, m.pid(), m.config.namespaceFlags(nil))
+	held, err := receiveNamespaces(m.config, m.image.Receive)
+	if err != nil {
+		return err
+	}
+	defer closeNamespaces(held)
+	return runHooksInside("createContainer", h.CreateContainer, state, held)
+}
+
+// hasHooksInside reports whether there are hooks that run in the container's namespaces.
+func (c *config) hasHooksInside() bool {
+	return c.Hooks != nil && len(c.Hooks.CreateContainer)+len(c.Hooks.StartContainer) > 0
+}
+
+// heldNamespaces are those that such hooks join.
+func (c *config) heldNamespaces() (all []plan.JoinNamespace) {
+	for i := range c.Linux.Namespaces {
+		n := &c.Linux.Namespaces[i]
+		if n.Type == specs.UserNamespace && n.Path != "" && sameNamespace(n.Path, n.Type) {
+			continue // the own one can't be joined
+		}
+		all = append(all, plan.JoinNamespace{Name: namespaceFile(n.Type), Type: cloneFlags[n.Type]})
+	}
+	return all
+}
+
+// receiveNamespaces takes them from the image that holds them.
+func receiveNamespaces(c *config, receive func() (byte, int, error)) ([]plan.JoinNamespace, error) {
+	if !c.hasHooksInside() {
+		return nil, nil
+	}
+	held := c.heldNamespaces()
+	for i := range held {
+		kind, fd, err := receive()
+		if err == nil && kind != plan.SentNamespace {
+			unix.Close(fd)
+			err = fmt.Errorf("the launcher image has sent something unknown (%d)", kind)
+		}
+		if err != nil {
+			closeNamespaces(held[:i])
+			return nil, fmt.Errorf("the namespaces that hooks join: %w", err)
+		}
+		held[i].FD = fd
+	}
+	return held, nil
+}
+
+func closeNamespaces(held []plan.JoinNamespace) {
+	for i := range held {
+		unix.Close(held[i].FD)
+	}
+}
+
+// makeHooksSocket is where whoever starts the container asks for its namespaces.
+func (c *Container) makeHooksSocket() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	err = c.withHooksAddress(func(a unix.Sockaddr) error {
+		if err := unix.Bind(fd, a); err != nil {
+			return os.NewSyscallError("bind", err)
+		}
+		return os.NewSyscallError("listen", unix.Listen(fd, 1))
+	})
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("%s: %w", filepath.Join(c.dir(), hooksSocket), err)
+	}
+	return fd, nil
+}
+
+// withHooksAddress goes by a descriptor of the directory, as the path of a socket may not be long.
+func (c *Container) withHooksAddress(do func(unix.Sockaddr) error) error {
+	dir, err := unix.Open(c.dir(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return do(&unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(dir) + "/" + hooksSocket})
+}
+
+// runStartContainer runs the hooks of that name, while the container's process waits for start.
+func (c *Container) runStartContainer(start int) error {
+	cfg, err := c.spec()
+	if err != nil {
+		return err
+	}
+	socket, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(socket)
+	if err := c.withHooksAddress(func(a unix.Sockaddr) error { return unix.Connect(socket, a) }); err != nil {
+		return fmt.Errorf("connect with the container's process: %w", err)
+	}
+	if _, err := unix.Write(start, []byte{plan.StartForHooks}); err != nil {
+		return fmt.Errorf("ask the container's process for its namespaces: %w", err)
+	}
+	held, err := receiveNamespaces(cfg, func() (byte, int, error) { return supervise.ReceiveDescriptor(socket) })
+	if err != nil {
+		return err
+	}
+	defer closeNamespaces(held)
+	return runHooksInside("startContainer", c.StartContainer, c.state(Created, c.Pid), held)
 }
 
 // runHooks runs hooks in this process's namespaces, one after the other. The first
@@ -85,26 +191,20 @@ func hookContext(h *specs.Hook) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), time.Duration(*h.Timeout)*time.Second)
 }
 
-// runHooksInside runs hooks in the namespaces of a container's process, each in an
-// image that joins them.
-func runHooksInside(name string, hooks []specs.Hook, state specs.State, pid int, namespaces uint64) error {
+// runHooksInside runs hooks in the namespaces of a container, each in an image that joins them.
+func runHooksInside(name string, hooks []specs.Hook, state specs.State, namespaces []plan.JoinNamespace) error {
 	return eachHook(name, hooks, state, func(h *specs.Hook, text []byte) error {
 		ctx, cancel := hookContext(h)
 		defer cancel()
-		return hookInside(ctx, h, text, pid, namespaces)
+		return hookInside(ctx, h, text, namespaces)
 	})
 }
 
-func hookInside(ctx context.Context, h *specs.Hook, text []byte, pid int, namespaces uint64) error {
+func hookInside(ctx context.Context, h *specs.Hook, text []byte, namespaces []plan.JoinNamespace) error {
 	facts, err := host.Quick()
 	if err != nil {
 		return err
 	}
-	target, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return os.NewSyscallError("pidfd_open", err)
-	}
-	defer unix.Close(target)
 	stdin, w, err := os.Pipe()
 	if err != nil {
 		return err
@@ -120,11 +220,17 @@ func hookInside(ctx context.Context, h *specs.Hook, text []byte, pid int, namesp
 	if len(args) == 0 {
 		args = []string{h.Path}
 	}
-	p, err := plan.CompileHook(&facts, h.Path, plan.JoinNamespace{Name: "container's", Type: namespaces, FD: 5})
+	files := []uintptr{stdin.Fd(), outW.Fd(), outW.Fd(), 0, 0}
+	join := slices.Clone(namespaces)
+	for i := range join {
+		files = append(files, uintptr(join[i].FD))
+		join[i].FD = len(files) - 1
+	}
+	p, err := plan.CompileHook(&facts, h.Path, join)
 	if err != nil {
 		return err
 	}
-	image, err := supervise.StartContainer(p, 3, 4, []uintptr{stdin.Fd(), outW.Fd(), outW.Fd(), 0, 0, uintptr(target)}, args, h.Env)
+	image, err := supervise.StartContainer(p, 3, 4, files, args, h.Env)
 	outW.Close()
 	if err != nil {
 		w.Close()

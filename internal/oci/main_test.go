@@ -137,7 +137,7 @@ func bundle(t *testing.T, change func(*specs.Spec)) string {
 	if err := os.WriteFile(filepath.Join(bin, "busybox"), data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"sh", "cat", "sleep", "true", "id", "ls", "mount", "head", "tail", "mkdir", "ps", "env", "pwd", "hostname", "uname", "grep", "tr", "ionice", "cut", "sort", "mv", "ln", "rm", "sed"} {
+	for _, name := range []string{"sh", "cat", "sleep", "true", "id", "ls", "mount", "head", "tail", "mkdir", "ps", "env", "pwd", "hostname", "uname", "grep", "tr", "ionice", "cut", "sort", "mv", "ln", "rm", "sed", "readlink"} {
 		if err := os.Symlink("busybox", filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}

@@ -35,15 +35,6 @@ func Start(g *Global, id string) error {
 
 // start is Start by the holder of the lock.
 func (c *Container) start() error {
-	if len(c.StartContainer) > 0 {
-		cfg, err := c.spec()
-		if err != nil {
-			return err
-		}
-		if err := runHooksInside("startContainer", c.StartContainer, c.state(Created, c.Pid), c.Pid, cfg.namespaceFlags(nil)); err != nil {
-			return errors.Join(err, c.end())
-		}
-	}
 	// Each has one end open in the container's process: without it, it is gone.
 	report, err := unix.Open(filepath.Join(c.dir(), reportFIFO), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -58,20 +49,39 @@ func (c *Container) start() error {
 		return &os.PathError{Op: "open", Path: startFIFO, Err: err}
 	}
 	defer unix.Close(start)
+	if len(c.StartContainer) > 0 {
+		if err := c.runStartContainer(start); err != nil {
+			return errors.Join(err, c.end())
+		}
+	}
 	c.Started = true
 	if err := c.save(); err != nil {
 		return err
 	}
-	if _, err := unix.Write(start, []byte{1}); err != nil {
+	if _, err := unix.Write(start, []byte{plan.StartNow}); err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
 	if err := c.executed(report); err != nil {
 		return err
 	}
-	for _, name := range [...]string{startFIFO, reportFIFO} {
+	for _, name := range [...]string{startFIFO, reportFIFO, hooksSocket} {
 		_ = os.Remove(filepath.Join(c.dir(), name))
 	}
 	return c.poststart()
+}
+
+// makeFIFO makes one in the container's directory, fifo(7), open in a way that
+// waits for nobody and never comes to its end.
+func (c *Container) makeFIFO(name string) (int, error) {
+	p := filepath.Join(c.dir(), name)
+	if err := unix.Mkfifo(p, 0o600); err != nil {
+		return -1, &os.PathError{Op: "mkfifo", Path: p, Err: err}
+	}
+	fd, err := unix.Open(p, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: p, Err: err}
+	}
+	return fd, nil
 }
 
 // executed waits until the process has executed its command, or could not.

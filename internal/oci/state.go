@@ -24,12 +24,13 @@ var (
 )
 
 const (
-	stateFile  = "state.json"
-	configFile = "config.json"
-	startFIFO  = "start"
-	reportFIFO = "report"
-	maxID      = 1024
-	maxState   = 4 << 20
+	stateFile   = "state.json"
+	configFile  = "config.json"
+	startFIFO   = "start"
+	reportFIFO  = "report"
+	hooksSocket = "hooks"
+	maxID       = 1024
+	maxState    = 4 << 20
 )
 
 // checkID lets nothing pass that could name another directory.

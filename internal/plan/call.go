@@ -66,6 +66,7 @@ const (
 	SysSethostname
 	SysSocket
 	SysSendmsg
+	SysAccept4
 	SysKeyctl
 	SysLandlockCreateRuleset
 	SysLandlockAddRule
@@ -230,6 +231,7 @@ var calls = [numCalls]struct {
 	SysSethostname:           {"sethostname", 170, 161},
 	SysSocket:                {"socket", 41, 198},
 	SysSendmsg:               {"sendmsg", 46, 211},
+	SysAccept4:               {"accept4", 288, 242},
 	SysKeyctl:                {"keyctl", 250, 219},
 	SysLandlockCreateRuleset: {"landlock_create_ruleset", 444, 444},
 	SysLandlockAddRule:       {"landlock_add_rule", 445, 445},

@@ -50,6 +50,9 @@ type Container struct {
 	ReadOnlyPaths []string
 	Cwd           string // a directory to be made where it is missing
 	Hooks         bool   // the supervisor runs hooks when all is mounted
+	// Held are namespaces of the container that hooks are to join, by descriptors: what may
+	// not be looked at from outside, as pid 1 may not, hands them over itself. FD is where pid 1 keeps them.
+	Held []JoinNamespace
 
 	Process ContainerProcess
 

@@ -163,8 +163,12 @@ func (b *containerBuilder) buildContainerRoot() {
 	b.makeCwd()
 	b.console()
 	if b.c.Hooks {
+		b.holdNamespaces()
 		b.begin(Step{Process: Init, Name: "hooks", Origin: "hooks"})
+		b.sendNamespaces()
 		b.ask(RecordHooks)
+	} else {
+		b.holdNamespaces()
 	}
 }
 

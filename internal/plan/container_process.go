@@ -44,6 +44,8 @@ type ContainerProcess struct {
 	// StartFD and ReportFD are the two FIFOs of a container that waits for start,
 	// both open for reading and writing; 0: it does not wait.
 	StartFD, ReportFD int
+	// HooksFD is a socket on which whoever runs startContainer hooks connects; 0: there are none.
+	HooksFD int
 	// LastFD is the last number of a descriptor that is still needed when all is
 	// done but for the wait; what comes after it is closed then.
 	LastFD int
@@ -172,7 +174,7 @@ func (b *containerBuilder) made(p *ContainerProcess) {
 	// The supervisor reads the end of its status pipe; what is to be told now is
 	// for the reader of the FIFO, by the same number.
 	b.op(SysDup3, Num(uint64(p.ReportFD)), Num(uint64(b.in.StatusFD)), Flags(cCloexec))
-	b.op(SysRead, Num(uint64(p.StartFD)), Ref(buffer("go", 8)), Num(1)).retryOn(int(unix.EINTR))
+	b.waitForStart(p)
 }
 
 // ownStreams gives the standard streams to the process's user, so that it can open

@@ -23,9 +23,10 @@ type Notify struct {
 
 // What a message over the control socket carries: its one byte.
 const (
-	SentTerminal = 1 // the master of the command's terminal
-	SentListener = 2 // the listener of its filter
-	SentCopyUp   = 3 // what RecordCopyUp speaks of: first the directory, then the file system
+	SentTerminal  = 1 // the master of the command's terminal
+	SentListener  = 2 // the listener of its filter
+	SentCopyUp    = 3 // what RecordCopyUp speaks of: first the directory, then the file system
+	SentNamespace = 4 // one of the namespaces that are held for hooks, in their order
 )
 
 // listenerWait is how long pid 1 sleeps between two looks for the listener.

@@ -102,10 +102,15 @@ func (r rawReader) Read(b []byte) (int, error) {
 
 // Receive is a descriptor that the image has sent, and which, see plan.SentTerminal.
 func (c *ContainerImage) Receive() (kind byte, fd int, err error) {
+	return ReceiveDescriptor(c.control)
+}
+
+// ReceiveDescriptor is the same on another connection with an image.
+func ReceiveDescriptor(socket int) (kind byte, fd int, err error) {
 	var one [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	for {
-		n, oobn, _, _, err := unix.Recvmsg(c.control, one[:], oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, _, _, err := unix.Recvmsg(socket, one[:], oob, unix.MSG_CMSG_CLOEXEC)
 		if err == unix.EINTR {
 			continue
 		}
