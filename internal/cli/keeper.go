@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -230,36 +232,70 @@ func (k *keeper) end(fd int, s *stream) {
 	k.idle = time.Now()
 }
 
-// logFile is written to its size, then put aside as the only older one.
+// logFile is written to its size, then put aside as the only older one. Where it can't be written,
+// the command goes on, and a line in it tells afterwards how much is missing.
 type logFile struct {
 	record string
 	name   string
 	file   *os.File
 	size   int64
+	lost   int64 // bytes since the last that were written
+	why    error
 }
 
 func (l *logFile) write(b []byte) {
-	full := l.file != nil && l.size+int64(len(b)) > maxLog
-	if l.file == nil || full {
-		// A full disk, or a record that is gone: what is written meanwhile is lost, and the command goes on.
-		e, err := openRecord(l.record)
-		if err != nil {
-			return
-		}
-		defer e.Close()
-		if full {
-			l.close()
-			_ = unix.Renameat(e.DirFD(), l.name, e.DirFD(), l.name+".1")
-		}
-		f, err := e.OpenFile(l.name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600)
-		if err != nil {
-			return
-		}
-		l.file = f
-		l.size, _ = f.Seek(0, io.SeekEnd)
+	if err := l.ready(len(b)); err != nil {
+		l.lost, l.why = l.lost+int64(len(b)), err
+		return
 	}
-	n, _ := l.file.Write(b)
+	if l.lost > 0 {
+		note := fmt.Appendf(nil, "\ncloche: %d bytes of output are missing here: %v\n", l.lost, l.why)
+		if _, err := l.file.Write(note); err != nil {
+			_ = l.file.Truncate(l.size) // all of the note or nothing
+			l.lost, l.why = l.lost+int64(len(b)), withoutPath(err)
+			return
+		}
+		l.size += int64(len(note))
+		l.lost = 0
+	}
+	n, err := l.file.Write(b)
 	l.size += int64(n)
+	if err != nil {
+		l.lost, l.why = int64(len(b)-n), withoutPath(err)
+	}
+}
+
+// ready opens the file, and puts a full one aside before.
+func (l *logFile) ready(n int) error {
+	full := l.file != nil && l.size+int64(n) > maxLog
+	if l.file != nil && !full {
+		return nil
+	}
+	e, err := openRecord(l.record)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if full {
+		l.close()
+		_ = unix.Renameat(e.DirFD(), l.name, e.DirFD(), l.name+".1")
+	}
+	f, err := e.OpenFile(l.name, unix.O_WRONLY|unix.O_APPEND|unix.O_CREAT, 0o600)
+	if err != nil {
+		return withoutPath(err)
+	}
+	l.file = f
+	l.size, _ = f.Seek(0, io.SeekEnd)
+	return nil
+}
+
+// withoutPath is the errno: whoever reads the log knows which file it is.
+func withoutPath(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
 }
 
 func (l *logFile) close() {

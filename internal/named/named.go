@@ -124,6 +124,11 @@ func Create(s *Sandbox, p *policy.Policy) error {
 	if err == nil {
 		err = write(e, s)
 	}
+	if err != nil {
+		if _, none := read(e); errors.Is(none, state.ErrNotExist) {
+			_ = e.Remove() // nothing is left of what was begun
+		}
+	}
 	return err
 }
 

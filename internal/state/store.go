@@ -309,6 +309,10 @@ func (e *Entry) Remove() error {
 
 // full says what to do about a full disk.
 func full(what string, err error) error {
+	var named *fs.PathError // by the file that is put in the place of the one that what names
+	if errors.As(err, &named) {
+		err = named.Err
+	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		return fmt.Errorf("state: %s: %w: make room there", what, err)
 	}
