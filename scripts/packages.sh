@@ -6,7 +6,7 @@ set -eu
 
 packages="bubblewrap flatpak mat2 socat ripgrep crun runc firejail uidmap gcc libc6-dev libseccomp-dev python3 git dbus-daemon procps util-linux qemu-user-static qemu-system-x86
 bash bc bison bzip2 cmake curl diffutils ffmpeg file findutils gawk gdb gpg gpg-agent imagemagick jq lua5.4 m4 make nginx-light nodejs
-openjdk-17-jre-headless openssh-client openssl patch perl php-cli postgresql rsync ruby sqlite3 strace unzip vim-tiny xz-utils zip zsh zstd
+openjdk-17-jre-headless openssh-client openssl patch perl php-cli postgresql rsync ruby sqlite3 strace tmux unzip vim-tiny xz-utils zip zsh zstd
 buildah busybox-static catatonit conmon containernetworking-plugins debootstrap iproute2 iptables netavark slirp4netns"
 # Container engines. Where an init runs, Debian starts their daemons at once and at each boot, with a
 # bridge and firewall rules: there it is for who owns the machine to install them.

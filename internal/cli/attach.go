@@ -67,42 +67,66 @@ func (x *Attach) Run(args []string) error {
 
 // connectTerminal passes keystrokes and output on until the sandbox ends, or the keys are typed.
 func connectTerminal(fd int, keys []byte) (detached bool, err error) {
-	size := func() {}
+	size, raw, reset := func(uint16) {}, func() error { return nil }, func() {}
 	if isTerminal(os.Stdin) {
 		own, err := console.ConsoleFromFile(os.Stdin)
 		if err != nil {
 			return false, err
 		}
-		if err := own.SetRaw(); err != nil {
-			return false, err
+		raw = func() error {
+			if err := own.SetRaw(); err != nil {
+				return err
+			}
+			if m, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
+				m.Oflag &^= unix.OPOST // what is printed was processed inside
+				_ = unix.IoctlSetTermios(0, unix.TCSETS, m)
+			}
+			return nil
 		}
-		defer func() { _ = own.Reset() }()
-		if m, err := unix.IoctlGetTermios(0, unix.TCGETS); err == nil {
-			m.Oflag &^= unix.OPOST // what is printed was processed inside
-			_ = unix.IoctlSetTermios(0, unix.TCSETS, m)
-		}
-		size = func() {
+		reset = func() { _ = own.Reset() }
+		size = func(more uint16) {
 			if w, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ); err == nil {
 				b := binary.LittleEndian.AppendUint16([]byte{sizeMessage}, w.Row)
-				_ = unix.Send(fd, binary.LittleEndian.AppendUint16(b, w.Col), unix.MSG_NOSIGNAL)
+				_ = unix.Send(fd, binary.LittleEndian.AppendUint16(b, w.Col+more), unix.MSG_NOSIGNAL)
 			}
 		}
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, unix.SIGWINCH, unix.SIGTERM, unix.SIGHUP, unix.SIGINT)
-	defer signal.Stop(signals)
+	// Whatever ends it or stops it, it has a terminal to put in order first.
+	f := &forwarder{signals: make(chan os.Signal, 64)}
+	f.notify(firstSignals[:]...)
+	f.later()
+	f.notify(unix.SIGWINCH)
+	defer signal.Stop(f.signals)
+	if err := raw(); err != nil {
+		return false, err
+	}
+	defer reset()
 	wake, wakeEnd, err := os.Pipe() // a signal ends poll(2) by it
 	if err != nil {
 		return false, err
 	}
 	defer wake.Close()
 	defer wakeEnd.Close()
+	// A program that fills the screen draws it when the size is another one, which it may not be.
+	redraw := func() {
+		size(1)
+		size(0)
+	}
 	ended := make(chan os.Signal, 1)
-	size()
+	redraw()
 	go func() {
-		for s := range signals {
-			if s == unix.SIGWINCH {
-				size()
+		for s := range f.signals {
+			switch s {
+			case unix.SIGWINCH:
+				size(0)
+				continue
+			case unix.SIGCONT:
+				_ = raw()
+				redraw()
+				continue
+			case unix.SIGTSTP:
+				reset()
+				_ = unix.Kill(unix.Getpid(), unix.SIGSTOP)
 				continue
 			}
 			ended <- s

@@ -41,9 +41,7 @@ func attach(t *testing.T) {
 	y.shown("still here")
 	y.typed("\x18q")
 	y.ends(cmd, 0)
-	if out, err := cloche("logs", "box").CombinedOutput(); err != nil || !strings.Contains(string(out), "still here") {
-		t.Errorf("logs: %v: %q", err, out)
-	}
+	eventually(t, "the log to have it too", func() bool { return strings.Contains(ok(t, "logs", "box"), "still here\r\ninside> ") })
 
 	cmd = y.begin(cloche("attach", "box"))
 	y.typed("\x15exit 7\n")

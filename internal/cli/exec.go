@@ -56,7 +56,11 @@ func (x *Exec) Run(args []string) error {
 		complain("exec: " + n)
 	}
 	cmd := sandbox.Join(context.Background(), t, args[0], args[1:]...)
-	if cmd.Env, err = withVariables(env, x.Env); err != nil {
+	set := x.Env
+	if x.TTY {
+		set = append([]string{"TERM"}, set...) // the terminal is the caller's, and so is its kind
+	}
+	if cmd.Env, err = withVariables(env, set); err != nil {
 		return err
 	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

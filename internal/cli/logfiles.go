@@ -78,24 +78,26 @@ func callKeeper(e *state.Entry) error {
 		return err
 	}
 	defer dir.Close()
-	wake := dir.Path() + "/" + wakeFile
 	const patience = 5 * time.Second
 	started := time.Time{}
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
-		if readersOf(e) {
-			return nil
-		}
-		if time.Since(begin) > patience {
-			return errors.New("the keeper of logs does not answer; is " + dir.Path() + " yours, and its disk not full?")
-		}
-		fd, err := unix.Open(wake, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+		// The sandbox itself has the FIFOs open for reading too: that they have a reader
+		// says nothing without a keeper.
+		fd, err := openDoorbell(dir)
 		if err == nil {
+			if readersOf(e) == len(streams) {
+				unix.Close(fd)
+				return nil
+			}
 			_, err = unix.Write(fd, []byte(e.Name+"\n"))
 			unix.Close(fd)
 			time.Sleep(2 * time.Millisecond)
-			if err == nil {
+			if err == nil && time.Since(begin) < patience {
 				continue
 			}
+		}
+		if time.Since(begin) > patience {
+			return errors.New("the keeper of logs does not answer; is " + dir.Path() + " yours, and its disk not full?")
 		}
 		// ENXIO: nobody reads it. ENOENT: nobody ever did.
 		if time.Since(started) > time.Second {
@@ -107,16 +109,35 @@ func callKeeper(e *state.Entry) error {
 	}
 }
 
-// readersOf reports whether the keeper has both FIFOs open.
-func readersOf(e *state.Entry) bool {
+// openDoorbell opens what the keeper alone reads.
+func openDoorbell(dir *state.Store) (int, error) {
+	return unix.Open(dir.Path()+"/"+wakeFile, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+}
+
+func keeperRuns() bool {
+	dir, err := keeperDir()
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	fd, err := openDoorbell(dir)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// readersOf is how many of the FIFOs somebody has open for reading.
+func readersOf(e *state.Entry) (n int) {
 	for _, s := range streams {
 		f, err := e.OpenFile(s, unix.O_WRONLY, 0) // ENXIO: no reader
-		if err != nil {
-			return false
+		if err == nil {
+			n++
+			f.Close()
 		}
-		f.Close()
 	}
-	return true
+	return n
 }
 
 // keeperDir is where the keeper is found: beside the records, as a record's name could be
