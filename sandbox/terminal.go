@@ -5,6 +5,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type terminal struct {
 	stop  [2]int // pipe that ends the copy from the caller
 	winch chan os.Signal
 	done  sync.WaitGroup
+
+	printing sync.Mutex // held from reading what the command printed to the end of its passing on
 }
 
 // isTerminal reports whether f is a terminal, termios(3).
@@ -171,15 +174,47 @@ func (t *terminal) copyIn(in int) {
 // copyOut passes on what the command prints, to the last byte: the master
 // answers EIO only when the terminal is closed inside and its buffer is empty.
 func (t *terminal) copyOut(p *supervise.Process) {
+	conn, err := t.master.SyscallConn()
+	if err != nil {
+		return
+	}
 	buf := make([]byte, 32<<10)
-	for {
-		n, err := t.master.Read(buf)
-		if n > 0 && p.CountOutput(n) && t.out != nil {
-			if _, werr := t.out.Write(buf[:n]); werr != nil {
-				return
+	for ended := false; !ended; {
+		err := conn.Read(func(fd uintptr) (done bool) {
+			t.printing.Lock()
+			defer t.printing.Unlock()
+			n, err := unix.Read(int(fd), buf)
+			if n > 0 && p.CountOutput(n) && t.out != nil {
+				if _, werr := t.out.Write(buf[:n]); werr != nil {
+					ended = true
+				}
 			}
-		}
+			if err != nil && err != unix.EINTR && err != unix.EAGAIN || err == nil && n == 0 {
+				ended = true
+			}
+			return err != unix.EAGAIN
+		})
 		if err != nil {
+			return
+		}
+	}
+}
+
+// drain waits until all that the command has printed is passed on. Where others inside print
+// on and on, or the caller's terminal takes nothing, it gives up.
+func (t *terminal) drain() {
+	conn, err := t.master.SyscallConn()
+	if err != nil {
+		return
+	}
+	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !t.printing.TryLock() {
+			continue
+		}
+		n := 0
+		err = conn.Control(func(fd uintptr) { n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) })
+		t.printing.Unlock()
+		if err != nil || n == 0 {
 			return
 		}
 	}
@@ -191,6 +226,7 @@ func (t *terminal) stopped(p *supervise.Process, _ syscall.Signal) {
 	if t.outside == nil {
 		return
 	}
+	t.drain() // an editor has put the screen back before it stopped
 	t.restore()
 	// The stop reaches this thread some time after kill(2) has returned: what
 	// follows waits for the resumption itself.

@@ -53,6 +53,26 @@ func (u *Update) change(s *named.Sandbox, l *policy.Limits) error {
 		return fmt.Errorf("%s: %w", s.Name, err)
 	}
 	defer closeDirs(dirs)
+	// What can't be done as a whole is not begun.
+	for _, f := range []struct{ asked, limit, v2, v1 string }{
+		{u.Memory, "memory", "memory.max", "memory.limit_in_bytes"}, {u.CPUs, "cpus", "cpu.max", "cpu.cfs_quota_us"}, {u.Pids, "pids", "pids.max", "pids.max"},
+	} {
+		if f.asked == "" {
+			continue
+		}
+		if _, err := holding(s.Name, dirs, f.limit, f.v2); err != nil {
+			if _, err := holding(s.Name, dirs, f.limit, f.v1); err != nil {
+				return err
+			}
+		}
+	}
+	err = u.set(s, dirs, l, p.Init)
+	limits := s.Limits // where one of them was refused by the kernel, with those before it
+	return errors.Join(err, named.Update(s.Name, s.Owner, func(now *named.Sandbox) { now.Limits = limits }))
+}
+
+// set writes the limits to the cgroups, and to the record of those that were taken.
+func (u *Update) set(s *named.Sandbox, dirs []*cgroup.Dir, l *policy.Limits, init bool) error {
 	if u.Memory != "" {
 		if err := setMemory(s.Name, dirs, int64(l.Memory)); err != nil {
 			return err
@@ -67,7 +87,7 @@ func (u *Update) change(s *named.Sandbox, l *policy.Limits) error {
 	}
 	if u.Pids != "" {
 		n := l.Pids
-		if p.Init {
+		if init {
 			n++ // pid 1 lives in the group too
 		}
 		if err := setLimit(s.Name, dirs, "pids", "pids.max", strconv.FormatInt(n, 10)); err != nil {
@@ -75,8 +95,7 @@ func (u *Update) change(s *named.Sandbox, l *policy.Limits) error {
 		}
 		s.Limits.Pids = l.Pids
 	}
-	limits := s.Limits
-	return named.Update(s.Name, s.Owner, func(now *named.Sandbox) { now.Limits = limits })
+	return nil
 }
 
 // holding is the directory of the sandbox's own that has a file.
