@@ -78,7 +78,7 @@ func psRows() ([]Row, error) {
 }
 
 func psRow(s *named.Sandbox, seen *inspect.Snapshot, meter *inspect.Meter) Row {
-	r := Row{Name: s.Name, State: "starting", Created: s.Created, Age: age(time.Since(s.Created)), Command: commandLine(s.Args, s.Name)}
+	r := Row{Name: s.Name, State: "starting", Created: s.Created, Age: age(s.Age()), Command: commandLine(s.Args, s.Name)}
 	if s.Limits.Memory > 0 {
 		r.MemoryLimit = new(int64(s.Limits.Memory))
 	}

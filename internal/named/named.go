@@ -204,6 +204,15 @@ func open() (*state.Store, error) {
 // Running reports whether the sandbox runs.
 func (s *Sandbox) Running() bool { return s.Ended == nil && s.Owner.Alive() }
 
+// Age is how long ago the sandbox was started. The wall clock, which may jump, is asked only where
+// the machine was restarted since.
+func (s *Sandbox) Age() time.Duration {
+	if age, ok := s.Owner.Age(); ok {
+		return age
+	}
+	return time.Since(s.Created)
+}
+
 // Dir is where the record lies.
 func (s *Sandbox) Dir() string {
 	dir, err := Dir()

@@ -2,7 +2,10 @@ package state
 
 import (
 	"fmt"
+	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -42,12 +45,48 @@ func (p Process) Open() (pidfd int, err error) {
 	// What the descriptor stands for had the pid when it was opened. If that has the start
 	// time now, it is the one, as no pid is given again while a pidfd's process is a zombie;
 	// if it is gone, the time is another's or nobody's.
-	if start, ok := cgroup.StartTime(p.Pid); !ok || start != p.Start {
+	if start, ok := cgroup.StartTime(p.Pid); !ok || start != p.Start && !p.startedAt(start) {
 		unix.Close(fd)
 		return -1, fmt.Errorf("process %d: %w", p.Pid, ErrNotExist)
 	}
 	return fd, nil
 }
+
+// tick is the unit of Start: sysconf(_SC_CLK_TCK), 100 on all of Cloche's architectures.
+const tick = time.Second / 100
+
+// startedAt compares a start time that this process sees from a time namespace, which has
+// another time since the boot, time_namespaces(7). The rounding is the kernel's.
+func (p Process) startedAt(start uint64) bool {
+	off := bootOffset()
+	diff := time.Duration(start-p.Start)*tick - off
+	return off != 0 && diff.Abs() <= tick
+}
+
+// Age is how long ago the process started, whatever became of it and of the clock since; false:
+// it was in another boot.
+func (p Process) Age() (time.Duration, bool) {
+	var now unix.Timespec
+	if p.Boot == "" || p.Boot != bootID() || unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		return 0, false
+	}
+	return max(0, time.Duration(now.Nano())-bootOffset()-time.Duration(p.Start)*tick), true
+}
+
+// bootOffset is what this process's time namespace adds to the time since the boot.
+var bootOffset = sync.OnceValue(func() time.Duration {
+	text, err := os.ReadFile("/proc/self/timens_offsets")
+	if err != nil {
+		return 0 // there are none in this kernel
+	}
+	for line := range strings.Lines(string(text)) {
+		var sec, nsec int64
+		if n, _ := fmt.Sscanf(line, "boottime %d %d", &sec, &nsec); n == 2 {
+			return time.Duration(sec)*time.Second + time.Duration(nsec)
+		}
+	}
+	return 0
+})
 
 // Alive reports whether the process has not ended: a zombie has.
 func (p Process) Alive() bool {
