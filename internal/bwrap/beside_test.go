@@ -19,6 +19,7 @@ import (
 type outcome struct {
 	stdout, stderr string
 	code           int
+	pid            int // that it had
 }
 
 // callers are who command lines are tried as.
@@ -44,7 +45,7 @@ func start(t testing.TB, who *syscall.Credential, dir, program string, args []st
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 		t.Fatal(err)
 	}
-	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode()}
+	return outcome{out.String(), errs.String(), cmd.ProcessState.ExitCode(), cmd.ProcessState.Pid()}
 }
 
 // place is a directory that both callers may use, with a few files.

@@ -122,7 +122,7 @@ func (b *program) main() (int, error) {
 		spec.Programs = append(spec.Programs, prog)
 	}
 	if inv.Plan {
-		return 0, b.printPlan(spec, skip)
+		return 0, b.worded(inv, b.printPlan(spec, skip))
 	}
 	inv.keepVacant()
 	free, err := reserve(s.Manner)

@@ -11,7 +11,9 @@ import (
 // nothing is left behind.
 func TestRefused(t *testing.T) {
 	long := "/" + strings.Repeat("x", 5000)
+	left := watchForLeft(t)
 	for name, who := range callers() {
+		empty := left.directory(who)
 		for _, c := range []struct{ line, want string }{
 			{"--bind /nope /x true", "Can't find source path /nope: No such file or directory"},
 			{"--bind " + long + " /x true", "Can't find source path " + long + ": File name too long"},
@@ -42,6 +44,9 @@ func TestRefused(t *testing.T) {
 			{"--exec-label x true", "labeling not supported on this system"},
 			{"--dir /x --symlink y /x true", "Can't make symlink at /x: destination exists and is not a symlink: Invalid argument"},
 			{"--cloche-memory 1 true", "--cloche-memory"},
+			{"--ro-bind / / --cloche-pids 20 nope", ""},
+			{"--unshare-all --ro-bind / / --cloche-pids 20 --dir /nope/x true", ""},
+			{"--unshare-all --ro-bind / / --die-with-parent --new-session nope", "execvp nope: No such file or directory"},
 		} {
 			t.Run(name+"/"+c.line[:min(len(c.line), 50)], func(t *testing.T) {
 				t.Parallel()
@@ -50,7 +55,8 @@ func TestRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer dir.Close()
-				r := start(t, who, "/", ours(t), strings.Split(c.line, " "), dir)
+				r := start(t, who, empty, ours(t), strings.Split(c.line, " "), dir)
+				left.add(r.pid)
 				if r.code != 1 || r.stdout != "" || strings.Count(r.stderr, "\n") != 1 || !strings.HasPrefix(r.stderr, "bwrap: ") || !strings.Contains(r.stderr, c.want) {
 					t.Errorf("exit %d, stdout %q, stderr %q, want %q", r.code, r.stdout, r.stderr, c.want)
 				}
