@@ -70,6 +70,11 @@ func (b *program) main() (int, error) {
 		_, err := os.Stdout.WriteString("bubblewrap " + Version + "\n")
 		return 0, err
 	}
+	if inv.Completion != "" {
+		text, _ := completion(inv.Completion)
+		_, err := os.Stdout.WriteString(text)
+		return 0, err
+	}
 	if !explain {
 		for _, w := range inv.Warnings {
 			b.say(4, w)

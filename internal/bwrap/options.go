@@ -139,6 +139,7 @@ var options = [...]option{
 	{name: "--cloche-rlimit", args: "NAME=N", help: "Set a resource limit, such as nofile=256", since: "", apply: setting},
 	{name: "--cloche-explain", args: "", help: "When something fails, say which step and which system call too", since: "", flag: func(i *Invocation) *bool { return &i.Explain }},
 	{name: "--cloche-plan", args: "", help: "Print what would be done, operation by operation, and do nothing", since: "", flag: func(i *Invocation) *bool { return &i.Plan }},
+	{name: "--cloche-completion", args: "SHELL", help: "Print a script by which SHELL (bash, zsh, fish) completes this command line", since: "", apply: (*parser).completionFor},
 	{name: "--print-policy", args: "", help: "Print the policy for cloche run that says the same, as TOML, and do nothing", since: "", flag: func(i *Invocation) *bool { return &i.PrintPolicy }},
 }
 

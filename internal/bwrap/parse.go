@@ -29,6 +29,7 @@ type Invocation struct {
 	LevelPrefix       bool
 	Explain           bool
 	Plan, PrintPolicy bool
+	Completion        string // the shell that it is for
 
 	UnshareUser, UnshareUserTry, UnshareIPC, UnsharePID, UnshareNet, UnshareUTS bool
 	UnshareCgroup, UnshareCgroupTry                                             bool
