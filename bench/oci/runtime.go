@@ -21,6 +21,7 @@ type runtime struct {
 	path    string
 	missing error
 	dir     string
+	state   string
 	n       int // containers so far
 }
 
@@ -40,7 +41,7 @@ func runtimes(dir string) ([]*runtime, error) {
 	}
 	var list []*runtime
 	for _, name := range []string{cloche, "crun", "runc"} {
-		r := &runtime{name: name, dir: filepath.Join(dir, name)}
+		r := &runtime{name: name, dir: filepath.Join(dir, name), state: filepath.Join(dir, "state", name)}
 		if name == cloche {
 			r.path = filepath.Join(files, cloche)
 			err = os.Symlink(filepath.Join(root, "bin", "cloche"), r.path)
@@ -72,7 +73,7 @@ func runtimes(dir string) ([]*runtime, error) {
 
 // command is a call of the runtime.
 func (r *runtime) command(args ...string) []string {
-	return append([]string{r.path, "--root", filepath.Join(r.dir, "state")}, args...)
+	return append([]string{r.path, "--root", r.state}, args...)
 }
 
 func (r *runtime) id() string {

@@ -55,6 +55,12 @@ func (d *Dir) FD() int { return d.fd }
 // Write writes a whole value to a file of the group. The error is an errno.
 func (d *Dir) Write(file, value string) error { return writeBelow(d.fd, file, value) }
 
+// WriteEach writes one value after the other to a file of the group, and returns how many
+// were taken. The error is an errno.
+func (d *Dir) WriteEach(file string, values []string) (taken int, err error) {
+	return writeEachBelow(d.fd, file, values...)
+}
+
 // Read reads a file of the group. The error is an errno.
 func (d *Dir) Read(file string) (string, error) { return readBelow(d.fd, file) }
 

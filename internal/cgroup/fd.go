@@ -64,18 +64,25 @@ func retry(open func() (int, error)) (fd int, err error) {
 
 // writeBelow writes a whole value: cgroup files take it in one write or not at all.
 func writeBelow(dir int, name, value string) error {
-	flags := unix.O_WRONLY
-	fd, err := openBelow(dir, name, flags)
+	_, err := writeEachBelow(dir, name, value)
+	return err
+}
+
+// writeEachBelow writes one value after the other, and returns how many were taken.
+func writeEachBelow(dir int, name string, values ...string) (taken int, err error) {
+	fd, err := openBelow(dir, name, unix.O_WRONLY)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer unix.Close(fd)
-	for {
-		_, err = unix.Write(fd, []byte(value))
-		if err != unix.EINTR {
-			return err
+	for taken < len(values) {
+		if _, err = unix.Write(fd, []byte(values[taken])); err == nil {
+			taken++
+		} else if err != unix.EINTR {
+			return taken, err
 		}
 	}
+	return taken, nil
 }
 
 // readBelow reads a file of a cgroup.

@@ -147,10 +147,15 @@ func setDevices1(d *cgroup.Dir, rules []rule) error {
 	if err := d.Write(file, "a"); err != nil {
 		return refused("devices", fmt.Sprintf("write a to %s: %v: a group above allows less", path.Join(d.Path, file), err))
 	}
+	if len(e.list) == 0 {
+		return nil
+	}
+	lines := make([]string, len(e.list))
 	for i := range e.list {
-		if err := d.Write(exception, e.list[i].line()); err != nil {
-			return refused("devices", fmt.Sprintf("write %q to %s: %v: a group above allows less", e.list[i].line(), path.Join(d.Path, exception), err))
-		}
+		lines[i] = e.list[i].line()
+	}
+	if n, err := d.WriteEach(exception, lines); err != nil {
+		return refused("devices", fmt.Sprintf("write %q to %s: %v: a group above allows less", lines[n], path.Join(d.Path, exception), err))
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func makeGroup(h *cgroup.Hierarchy, dir string) (d *cgroup.Dir, existed bool, er
 		}
 		child, made, err := d.Make(name)
 		if err == nil && !v2 && cpuset {
-			err = inherit(d, child)
+			err = inherit(d, child, made)
 			if err != nil && made {
 				_ = unix.Rmdir(child.Path)
 			}
@@ -105,16 +105,18 @@ func hasWord(list, word string) bool {
 
 // inherit gives a new cpuset of v1 what its parent has: one without processors
 // or memory nodes can't be entered.
-func inherit(parent, child *cgroup.Dir) error {
+func inherit(parent, child *cgroup.Dir, made bool) error {
 	for _, file := range [...]string{"cpuset.cpus", "cpuset.mems"} {
-		have, err := child.Read(file)
-		if err != nil {
-			return fmt.Errorf("read %s/%s: %w", child.Path, file, err)
+		if !made {
+			have, err := child.Read(file)
+			if err != nil {
+				return fmt.Errorf("read %s/%s: %w", child.Path, file, err)
+			}
+			if strings.TrimSpace(have) != "" {
+				continue
+			}
 		}
-		if strings.TrimSpace(have) != "" {
-			continue
-		}
-		have, err = parent.Read(file)
+		have, err := parent.Read(file)
 		if err == nil {
 			err = child.Write(file, strings.TrimSpace(have))
 		}
