@@ -310,13 +310,13 @@ func (m *maker) record(kind plan.RecordKind, value, order uint32) error {
 		return nil
 	}
 	if kind == plan.RecordIDMaps {
-		before := m.stages - 2 // the one in the new user namespace makes the last
-		if len(m.pids) <= before {
+		at := m.compiler.in.MapStage()
+		if len(m.pids) <= at {
 			m.waiting = append(m.waiting, kind)
 			return nil
 		}
 		l := &m.config.Linux.Linux
-		if err := writeIDMaps(m.pids[before], l.UIDMappings, l.GIDMappings, m.compiler.facts.CapEff); err != nil {
+		if err := writeIDMaps(m.pids[at], l.UIDMappings, l.GIDMappings, m.compiler.facts.CapEff); err != nil {
 			return err
 		}
 		return m.image.Answer()

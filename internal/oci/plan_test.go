@@ -42,6 +42,11 @@ func TestGolden(t *testing.T) {
 			k.c.Mounts = append(k.c.Mounts, specs.Mount{Destination: "/data", Source: "data", Options: []string{"rbind", "rro", "nosuid", "rshared"}},
 				specs.Mount{Destination: "/run", Type: "tmpfs", Options: []string{"tmpcopyup", "ro"}})
 		},
+		"user namespace alone": func(k *compiler) {
+			k.c.Linux.Namespaces = append(k.c.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+			k.c.Linux.UIDMappings = []specs.LinuxIDMapping{{HostID: 100000, Size: 65536}}
+			k.c.Linux.GIDMappings = []specs.LinuxIDMapping{{HostID: 100000, Size: 65536}}
+		},
 		"propagation": func(k *compiler) {
 			k.c.Linux.RootfsPropagation = "rshared"
 			k.o.NoPivot = true

@@ -190,11 +190,23 @@ func (c *Container) Stages() int {
 	if c.cgroupFirst() {
 		n++
 	}
-	if c.New.User {
+	if c.userFirst() {
 		n++
 	}
 	return n
 }
+
+// MapStage is the one of them, counted from 0, that asks for its id maps.
+func (c *Container) MapStage() int {
+	if c.userFirst() {
+		return c.Stages() - 2
+	}
+	return c.Stages() - 1
+}
+
+// userFirst: a time namespace is made by unshare(2), so a process has to be in the user
+// namespace that it is to belong to. All others are made together with theirs.
+func (c *Container) userFirst() bool { return c.New.User && c.New.Time }
 
 // launch is the part outside: it clones what only the caller may, joins the
 // namespaces that are there, and makes the others together with pid 1.
@@ -217,11 +229,13 @@ func (b *containerBuilder) launch() {
 		b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(0), Num(0), Num(0), Num(0))
 	}
 	b.join(c.Join)
-	if c.New.User {
-		b.makeUserNamespace(into)
+	if c.userFirst() {
+		b.begin(Step{Process: Launcher, Name: "user namespace", Kind: KindClone, Origin: "linux.namespaces"})
+		b.cloneChild([]Const{cCloneParent, cNewUser}, into)
+		b.mapIDs(Launcher)
 		into = false
 	} else if c.joins(unix.CLONE_NEWUSER) {
-		b.becomeRoot()
+		b.becomeRoot(Launcher)
 	}
 	if c.New.Time {
 		b.begin(Step{Process: Launcher, Name: "time namespace", Kind: KindClone, Origin: "linux.namespaces"})
@@ -235,12 +249,15 @@ func (b *containerBuilder) launch() {
 	for _, f := range [...]struct {
 		on bool
 		c  Const
-	}{{!c.Exec, cNewNS}, {c.New.PID, cNewPID}, {c.New.IPC, cNewIPC}, {c.New.UTS, cNewUTS}} {
+	}{{c.New.User && !c.userFirst(), cNewUser}, {!c.Exec, cNewNS}, {c.New.PID, cNewPID}, {c.New.IPC, cNewIPC}, {c.New.UTS, cNewUTS}} {
 		if f.on {
 			flags = append(flags, f.c)
 		}
 	}
 	b.cloneChild(flags, into)
+	if c.New.User && !c.userFirst() {
+		b.mapIDs(Init)
+	}
 }
 
 func (b *containerBuilder) dieWithSupervisor() {
@@ -268,23 +285,20 @@ func (b *containerBuilder) cloneChild(flags []Const, intoCgroup bool) {
 	b.mark(inside)
 }
 
-// makeUserNamespace makes it in a process of its own, which makes all others
-// from there: so they belong to it.
-func (b *containerBuilder) makeUserNamespace(intoCgroup bool) {
-	b.begin(Step{Process: Launcher, Name: "user namespace", Kind: KindClone, Origin: "linux.namespaces"})
-	b.cloneChild([]Const{cCloneParent, cNewUser}, intoCgroup)
-	b.begin(Step{Process: Launcher, Name: "wait for id maps", Kind: KindIDs, Origin: "linux.uidMappings"})
-	b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+// mapIDs is what the first process in a new user namespace waits for, to be its root.
+func (b *containerBuilder) mapIDs(process Process) {
+	b.begin(Step{Process: process, Name: "wait for id maps", Kind: KindIDs, Origin: "linux.uidMappings"})
+	b.dieWithSupervisor()
 	b.ask(RecordIDMaps)
-	b.becomeRoot()
+	b.becomeRoot(process)
 	// The change of ids made it undumpable, and its files in /proc the host root's;
 	// nothing from outside of this set-up can reach it yet.
 	b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(1), Num(0), Num(0), Num(0))
 }
 
 // becomeRoot is uid 0 of the user namespace that the process is in.
-func (b *containerBuilder) becomeRoot() {
-	b.begin(Step{Process: Launcher, Name: "become root of the user namespace", Kind: KindIDs, Origin: "linux.uidMappings"})
+func (b *containerBuilder) becomeRoot(process Process) {
+	b.begin(Step{Process: process, Name: "become root of the user namespace", Kind: KindIDs, Origin: "linux.uidMappings"})
 	b.op(SysSetresgid, Num(0), Num(0), Num(0))
 	// EPERM: a rootless container, whose map has setgroups denied.
 	b.op(SysSetgroups, Num(0), null).on(int(unix.EPERM), Following)
