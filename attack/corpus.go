@@ -3,6 +3,7 @@ package attack
 import (
 	"cmp"
 	"slices"
+	_ "text/template" // packages are initialised in the order of their names: this one after that, and so not before each sandbox starts
 )
 
 // Groups are what attacks go through, in the order of the report.

@@ -3,7 +3,6 @@ package oci
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -53,13 +52,26 @@ func (m *maker) terminal(master *os.File, size *specs.Box) error {
 // sendFD sends a descriptor over a unix socket by its path, with a name as the
 // message, as console sockets have it.
 func sendFD(socket, name string, fd int) error {
-	conn, err := net.Dial("unix", socket)
+	return sendOver(socket, []byte(name), fd)
+}
+
+// sendOver goes around package net, whose tables each start of the runtime would wait for.
+func sendOver(socket string, message []byte, fd int) error {
+	conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("socket", err)
 	}
-	defer conn.Close()
-	_, _, err = conn.(*net.UnixConn).WriteMsgUnix([]byte(name), unix.UnixRights(fd), nil)
-	return err
+	defer unix.Close(conn)
+	if err := unix.Connect(conn, &unix.SockaddrUnix{Name: socket}); err != nil {
+		return fmt.Errorf("dial unix %s: connect: %w", socket, err)
+	}
+	for {
+		// Without a signal: those of this process are passed on.
+		_, err := unix.SendmsgN(conn, message, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+		if err != unix.EINTR {
+			return os.NewSyscallError("sendmsg", err)
+		}
+	}
 }
 
 func sendPidfd(socket string, pid int) error {
@@ -84,12 +96,7 @@ func (k *compiler) handListener(c *Container, fd, pid int) error {
 	if err != nil {
 		return err
 	}
-	conn, err := net.Dial("unix", l.ListenerPath)
-	if err != nil {
-		return refusal("linux.seccomp.listenerPath", "%v", err)
-	}
-	defer conn.Close()
-	if _, _, err := conn.(*net.UnixConn).WriteMsgUnix(text, unix.UnixRights(fd), nil); err != nil {
+	if err := sendOver(l.ListenerPath, text, fd); err != nil {
 		return refusal("linux.seccomp.listenerPath", "%v", err)
 	}
 	return nil

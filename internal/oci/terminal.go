@@ -33,6 +33,8 @@ func (t *terminal) take(master *os.File) error {
 			return err
 		}
 	}
+	// Whoever read what is shown may be gone: that ends the showing, and not this program.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	go func() {
 		defer close(t.done)
 		_, _ = io.Copy(os.Stdout, t.master)
