@@ -113,7 +113,7 @@ func TestKilledCreate(t *testing.T) {
 	b := bundle(t, nil)
 	first, step := 1, 1
 	if testing.Short() {
-		first, step = 150, 31 // the first ones are of the Go runtime's start
+		first, step = 150, 23 // the first ones are of the Go runtime's start
 	}
 	killed := 0
 	for n := first; ; n += step {
