@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,46 +40,6 @@ var masked = regexp.MustCompile(`0:\d+ |shared:\d+|master:\d+|cloche-[0-9a-z-]+|
 
 type fixture struct {
 	dir, plain, fused string
-}
-
-// programs builds cloche twice, of which the second has a prelude, in a directory
-// that a policy may show.
-func programs(t *testing.T) *fixture {
-	t.Helper()
-	needs.Programs(t, "go", "python3")
-	home, err := os.UserHomeDir()
-	if err != nil {
-		needs.Skip(t, err.Error())
-	}
-	place := "/srv"
-	if os.Geteuid() != 0 {
-		place = home
-	}
-	dir, err := os.MkdirTemp(place, "cloche-prelude-")
-	if err != nil {
-		needs.Skip(t, err.Error())
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	f := &fixture{dir: dir, plain: filepath.Join(dir, "plain"), fused: filepath.Join(dir, "cloche")}
-	bwrap := filepath.Join(dir, "bwrap.part")
-	for exe, of := range map[string]string{f.plain: "cloche", f.fused: "cloche", bwrap: "bwrap"} {
-		build := exec.Command("go", "build", "-o", exe)
-		if exe == bwrap {
-			build.Args = append(build.Args, "-ldflags", fmt.Sprintf("-T %#x", launcher.BaseBeside+0x1000))
-		}
-		build.Args = append(build.Args, "github.com/cloche-sandbox/cloche/cmd/"+of)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	if err := fuse(f.fused, bwrap); err != nil {
-		needs.Skip(t, "no prelude can be made here: "+err.Error())
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 // start is one way to call cloche.
