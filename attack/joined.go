@@ -6,9 +6,17 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
+	"github.com/cloche-sandbox/cloche/internal/plan"
+	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/sandbox"
 )
@@ -27,34 +35,44 @@ func hold() int {
 // as by `cloche exec`.
 type joined struct{ Sandboxed }
 
-// Run runs the attacker.
-func (s joined) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
-	first := sandbox.Command(ctx, s.Policy, argv[0], Arg, holderRole)
+// hold starts the sandbox that is to be joined; end ends it.
+func (s Sandboxed) hold(ctx context.Context, exe string) (t *sandbox.Target, end func(), err error) {
+	first := sandbox.Command(ctx, s.Policy, exe, Arg, holderRole)
 	first.Env = append(os.Environ(), s.Env...)
 	first.Stderr = os.Stderr
 	in, err := first.StdinPipe()
 	if err != nil {
-		return Ended{}, err
+		return nil, nil, err
 	}
 	out, err := first.StdoutPipe()
 	if err != nil {
-		return Ended{}, err
+		return nil, nil, err
 	}
 	if err := first.Start(); err != nil {
-		return Ended{}, err
+		return nil, nil, err
 	}
-	defer func() {
+	end = func() {
 		in.Close()
 		_ = first.Kill()
 		_ = first.Wait()
-	}()
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		return Ended{}, err
 	}
-	t, err := first.Target()
+	if _, err = out.Read(make([]byte, 1)); err == nil {
+		t, err = first.Target()
+	}
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	return t, end, nil
+}
+
+// Run runs the attacker.
+func (s joined) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
+	t, end, err := s.hold(ctx, argv[0])
 	if err != nil {
 		return Ended{}, err
 	}
+	defer end()
 	c := sandbox.Join(ctx, t, argv[0], argv[1:]...)
 	c.Stdout, c.ExtraFiles, c.Env = stdout, files, t.Policy.Environ(append(os.Environ(), s.Env...))
 	var words bytes.Buffer
@@ -67,13 +85,106 @@ func (s joined) Run(ctx context.Context, argv []string, files []*os.File, stdout
 	return Ended{Signal: e.Signal, Why: strings.TrimSpace(words.String())}, nil
 }
 
+// ExplainVariable is in the environment of who is to do what an image that joins could not.
+const ExplainVariable = supervise.ExplainVariable
+
+// joinedByImage is joined by the image that lies in a sandbox's record, which `cloche exec`
+// executes before there is a Go runtime.
+type joinedByImage struct{ Sandboxed }
+
+// ErrNotPlain is why an image is no way in.
+var ErrNotPlain = errors.New("an image joins with plain commands alone")
+
+// Run runs the attacker.
+func (s joinedByImage) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
+	if len(files) > 0 {
+		return Ended{}, ErrNotPlain
+	}
+	t, end, err := s.hold(ctx, argv[0])
+	if err != nil {
+		return Ended{}, err
+	}
+	defer end()
+	image, err := imageToJoin(t, t.Policy.Environ(append(os.Environ(), s.Env...)))
+	if err != nil {
+		return Ended{}, err
+	}
+	defer image.Close()
+	exe, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return Ended{}, err
+	}
+	defer exe.Close()
+	const imageFD = plan.PreludeExeFD - 1
+	cmd := exec.CommandContext(ctx, "/proc/self/fd/"+strconv.Itoa(imageFD))
+	cmd.Args = append([]string{"cloche", "exec", "name", "--"}, argv...)
+	cmd.ExtraFiles = make([]*os.File, plan.PreludeExeFD-2)
+	cmd.ExtraFiles[imageFD-3], cmd.ExtraFiles[plan.PreludeExeFD-3] = image, exe
+	cmd.Stdout = stdout
+	var words bytes.Buffer
+	cmd.Stderr = &words
+	err = cmd.Run()
+	var e *exec.ExitError
+	if !errors.As(err, &e) {
+		return Ended{}, err
+	}
+	ended := Ended{Why: strings.TrimSpace(words.String())}
+	if code := e.ExitCode(); code > 128 && code <= 128+64 {
+		ended.Signal = syscall.Signal(code - 128)
+	}
+	return ended, nil
+}
+
+// imageToJoin is the image in a memory file.
+func imageToJoin(t *sandbox.Target, env []string) (*os.File, error) {
+	fd, err := unix.PidfdOpen(t.PID, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	dirs, err := cgroup.Of(t.PID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, d := range dirs {
+			d.Close()
+		}
+	}()
+	p := t.Policy.Clone()
+	p.Terminal = policy.TerminalNever
+	image, err := supervise.JoinImage(&supervise.JoinSpec{Spec: supervise.Spec{Policy: p, Env: env}, PID: t.PID, Pidfd: fd, Landlock: t.Landlock}, dirs)
+	if err != nil {
+		return nil, err
+	}
+	if image == nil {
+		return nil, ErrNotPlain
+	}
+	fd, err = unix.MemfdCreate("cloche", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "image")
+	_, err = f.Write(image)
+	return f, err
+}
+
+// JoiningByImage is Joining by an image.
+func (a *Attack) JoiningByImage(ctx context.Context, p *policy.Policy) (Outcome, error) {
+	return a.joining(ctx, p, func(s Sandboxed) Box { return joinedByImage{s} })
+}
+
 // Joining is Under for an attacker that joins a sandbox which is there already. It must be
 // confined no less than that sandbox's first command.
 func (a *Attack) Joining(ctx context.Context, p *policy.Policy) (Outcome, error) {
+	return a.joining(ctx, p, func(s Sandboxed) Box { return joined{s} })
+}
+
+func (a *Attack) joining(ctx context.Context, p *policy.Policy, join func(Sandboxed) Box) (Outcome, error) {
 	out, err := a.try(ctx, func(o *Outside) (Box, error) {
 		b, err := SandboxOf(p, o, slices.Concat(a.Limits, a.Given))
 		if s, ok := b.(Sandboxed); ok {
-			b = joined{s}
+			b = join(s)
 		}
 		return b, err
 	}, p)

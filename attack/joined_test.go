@@ -2,6 +2,7 @@ package attack
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/cloche-sandbox/cloche/policy"
@@ -29,6 +30,16 @@ func TestJoined(t *testing.T) {
 			}
 			if second.Verdict == Escaped {
 				t.Fatalf("%s: %s", second.Verdict, second.Detail)
+			}
+			third, err := a.JoiningByImage(context.Background(), p)
+			switch {
+			case errors.Is(err, ErrNotPlain):
+				third = second
+			case err != nil:
+				t.Fatal(err)
+			}
+			if first.Verdict != third.Verdict || first.Sign != third.Sign {
+				t.Errorf("the first command: %s (%s: %s); what joins by an image: %s (%s: %s)", first.Verdict, first.Sign, first.Detail, third.Verdict, third.Sign, third.Detail)
 			}
 			if first.Verdict != second.Verdict || first.Sign != second.Sign {
 				t.Errorf("the first command: %s (%s: %s); what joins: %s (%s: %s)", first.Verdict, first.Sign, first.Detail, second.Verdict, second.Sign, second.Detail)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cloche-sandbox/cloche/bench/bundle"
 	"github.com/cloche-sandbox/cloche/bench/turns"
@@ -48,13 +49,19 @@ func contenders(dir, only string) (list []*turns.Contender, stop func(), err err
 		small.stop()
 		return nil, nil, err
 	}
-	stop = func() { small.stop(); big.stop() }
+	ends := []func(){small.stop, big.stop}
+	stop = func() {
+		for _, end := range ends {
+			end()
+		}
+	}
 
 	list = []*turns.Contender{
 		{Name: "floor", What: "C: clone, mounts, pivot_root, filter, exec; nothing else", Argv: []string{floor, "/bin/true"}, Missing: noFloor},
 		{Name: "cloche run", What: "the default profile: filter, Landlock, pids limit, 1 bind for each system directory, secrets masked", Argv: []string{cloche, "run", "--", "/bin/true"}},
 		{Name: "cloche run, read-only /", What: "the same with / bound read-only as the others have it", Argv: []string{cloche, "run", "--read", "/", "--", "/bin/true"}},
 		{Name: "cloche run, supervised", What: "the same with a wall-time limit, so that Cloche stays beside it", Argv: []string{cloche, "run", "--wall-time", "1m", "--", "/bin/true"}},
+		running(cloche, dir, &ends),
 		{Name: "cloche build", What: "the default profile compiled to a file", Argv: []string{built}},
 		{Name: "bound of a Go program", What: "an empty Go program that executes the file above in its place", Argv: []string{bound, built}},
 		{Name: "library", What: "sandbox.Command(…).Run() in a running process, default profile", Turn: small.library},
@@ -83,6 +90,28 @@ func contenders(dir, only string) (list []*turns.Contender, stop func(), err err
 		list = slices.DeleteFunc(list, func(c *turns.Contender) bool { return !slices.Contains(names, c.Name) })
 	}
 	return list, stop, nil
+}
+
+// running is `cloche exec` into a sandbox that runs, which is ended with the others.
+func running(cloche, dir string, ends *[]func()) *turns.Contender {
+	c := &turns.Contender{Name: "cloche exec", What: "into a sandbox of the default profile that runs in the background"}
+	records := filepath.Join(dir, "records")
+	*ends = append(*ends, func() { _ = inRecords(records, cloche, "rm", "--force", "bench") })
+	c.Missing = inRecords(records, cloche, "run", "--name", "bench", "--detach", "--", "sleep", "infinity")
+	c.Turn = func() (time.Duration, error) {
+		return turns.SpawnWith([]string{"CLOCHE_STATE_DIR=" + records}, []string{cloche, "exec", "bench", "--", "/bin/true"})
+	}
+	return c
+}
+
+// inRecords runs cloche with records of its own.
+func inRecords(records, cloche string, args ...string) error {
+	cmd := exec.Command(cloche, args...)
+	cmd.Env = append(os.Environ(), "CLOCHE_STATE_DIR="+records)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("cloche %s: %w: %s", args[0], err, out)
+	}
+	return nil
 }
 
 func peer(name, what string, args ...string) *turns.Contender {

@@ -52,6 +52,7 @@ func run(rounds int, only string) (*turns.Report, error) {
 var goals = []turns.Ratio{
 	{A: "cloche run", B: "bwrap", Limit: 0.80},
 	{A: "cloche run", B: "floor", Limit: 1.35},
+	{A: "cloche exec", B: "cloche run", Limit: 0.60},
 	{A: "cloche build", B: "bwrap", Limit: 0.55},
 	{A: "library", B: "floor from the library's process", Limit: 0.95},
 	{A: "library, 1 GiB heap", B: "library", Limit: 1.10},

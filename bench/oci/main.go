@@ -62,6 +62,9 @@ func run(rounds int) (*turns.Report, error) {
 		defer stop()
 		contenders = append(contenders, c...)
 	}
+	c, stop := joins(dir)
+	defer stop()
+	contenders = append(contenders, c)
 	r, err := turns.Run(contenders, rounds)
 	if err != nil {
 		return nil, err
@@ -91,6 +94,7 @@ var goals = []turns.Ratio{
 	{A: "cloche-oci create, start, delete", B: "crun create, start, delete", Limit: 0.85},
 	{A: "cloche-oci create, start, delete, Docker's filter", B: "crun create, start, delete, Docker's filter", Limit: 0.45},
 	{A: "cloche-oci exec", B: "crun exec", Limit: 0.50},
+	{A: "cloche exec", B: "crun exec", Limit: 0.50},
 }
 
 // crun runs on cgroup v1 or on cgroup2 and refuses v1 with a cgroup2 that has no

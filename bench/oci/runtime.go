@@ -190,3 +190,20 @@ func (r *runtime) memory() (turns.Memory, error) {
 	time.Sleep(200 * time.Millisecond)
 	return turns.Rollup(m.Name, pid)
 }
+
+// joins is `cloche exec` into a sandbox that is no container, with the same program.
+func joins(dir string) (c *turns.Contender, stop func()) {
+	c = &turns.Contender{Name: "cloche exec", What: "exec into a sandbox of the default profile, from fork to wait"}
+	var root string
+	if root, c.Missing = turns.Repository(); c.Missing != nil {
+		return c, func() {}
+	}
+	files, env := filepath.Join(dir, "files"), []string{"CLOCHE_STATE_DIR=" + filepath.Join(dir, "records")}
+	call := func(args ...string) (time.Duration, error) {
+		return turns.SpawnWith(env, append([]string{filepath.Join(root, "bin", "cloche")}, args...))
+	}
+	program := filepath.Join(files, "true")
+	_, c.Missing = call("run", "--name", "bench", "--detach", "--read", files, "--", program, "wait")
+	c.Turn = func() (time.Duration, error) { return call("exec", "bench", "--", program) }
+	return c, func() { _, _ = call("rm", "--force", "bench") }
+}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/cgroup"
 	"github.com/cloche-sandbox/cloche/internal/named"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
@@ -32,12 +33,13 @@ func (x *Exec) Run(args []string) error {
 		return errors.New("exec: name a sandbox: cloche exec NAME -- CMD, or any container's process: cloche exec --pid PID -- CMD")
 	}
 	var t *sandbox.Target
+	var s *named.Sandbox
 	var env []string
 	var err error
 	if x.PID != 0 {
 		t, env, err = x.process()
 	} else {
-		t, env, err = joinNamed(args[0])
+		t, s, err = joinNamed(args[0])
 		args = args[1:]
 	}
 	if err != nil {
@@ -48,6 +50,9 @@ func (x *Exec) Run(args []string) error {
 	}
 	if len(args) == 0 || args[0] == "" {
 		return errors.New("exec: no command; write it after the name: cloche exec NAME -- CMD [ARGS]")
+	}
+	if s != nil {
+		env = s.Env
 	}
 	if err := x.change(t); err != nil {
 		return fmt.Errorf("exec: %w", err)
@@ -67,11 +72,49 @@ func (x *Exec) Run(args []string) error {
 	if x.Interactive || x.TTY {
 		cmd.Stdin = os.Stdin
 	}
-	return follow(cmd, args[0], x.TTY)
+	return follow(cmd, args[0], x.TTY, func() {
+		if s != nil && x.plain() {
+			keepJoin(s, t.Policy)
+		}
+	})
 }
 
-// joinNamed is a sandbox that runs, and the environment of its command.
-func joinNamed(name string) (*sandbox.Target, []string, error) {
+// plain reports whether no flag was given.
+func (x *Exec) plain() bool {
+	return !x.Interactive && !x.TTY && x.User == "" && x.Cwd == "" && len(x.Env) == 0 && x.PID == 0
+}
+
+// keepJoin makes the image that the next plain `cloche exec` joins the sandbox with, before there is
+// a Go runtime. Without a prelude nobody would.
+func keepJoin(s *named.Sandbox, p *policy.Policy) {
+	if !supervise.HasPrelude() {
+		return
+	}
+	command, err := s.Command()
+	if err != nil {
+		return
+	}
+	fd, err := command.Open()
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	dirs, err := cgroup.Of(command.Pid)
+	if err != nil {
+		return
+	}
+	spec := &supervise.JoinSpec{Spec: supervise.Spec{Policy: p, Env: s.Env}, PID: command.Pid, Pidfd: fd, Landlock: s.Landlock}
+	image, err := supervise.JoinImage(spec, dirs)
+	for _, d := range dirs {
+		d.Close()
+	}
+	if err == nil && image != nil {
+		s.KeepJoin(image)
+	}
+}
+
+// joinNamed is a sandbox that runs.
+func joinNamed(name string) (*sandbox.Target, *named.Sandbox, error) {
 	s, err := named.Find(name)
 	if err != nil {
 		return nil, nil, err
@@ -84,7 +127,7 @@ func joinNamed(name string) (*sandbox.Target, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &sandbox.Target{PID: command.Pid, Policy: p, Landlock: s.Landlock}, s.Env, nil
+	return &sandbox.Target{PID: command.Pid, Policy: p, Landlock: s.Landlock}, s, nil
 }
 
 func (x *Exec) process() (*sandbox.Target, []string, error) {
@@ -222,8 +265,9 @@ func withVariables(env, set []string) ([]string, error) {
 	return env, nil
 }
 
-// follow runs a command that joins to its end; the error has its exit status.
-func follow(cmd *sandbox.Cmd, name string, terminal bool) error {
+// follow runs a command that joins to its end; the error has its exit status. Meanwhile it
+// does what started says.
+func follow(cmd *sandbox.Cmd, name string, terminal bool, started func()) error {
 	runtime.LockOSThread() // the command ends with the thread that starts it
 	cmd.Parked = true
 	forward := catchSignals(terminal)
@@ -232,6 +276,7 @@ func follow(cmd *sandbox.Cmd, name string, terminal bool) error {
 		return joinFailure(name, err)
 	}
 	forward.to(cmd)
+	started()
 	err := cmd.Wait()
 	forward.stop()
 	var ee *sandbox.ExitError

@@ -119,6 +119,9 @@ func Create(s *Sandbox, p *policy.Policy) error {
 	defer e.Close()
 	data, err := json.Marshal(p)
 	if err == nil {
+		err = e.Delete(plan.JoinFileName) // of who had the name before
+	}
+	if err == nil {
 		err = e.Write(policyFile, data)
 	}
 	if err == nil {
@@ -180,6 +183,24 @@ func Update(name string, owner state.Process, change func(*Sandbox)) error {
 	}
 	change(s)
 	return write(e, s)
+}
+
+// KeepJoin keeps the image to join a sandbox with, see plan.JoinImage. Where somebody else is at
+// the record, or it can't be written, there is none: the next to join makes it.
+func (s *Sandbox) KeepJoin(image []byte) {
+	stores, err := open()
+	if err != nil {
+		return
+	}
+	defer stores.Close()
+	e, err := stores.TryLock(s.Name)
+	if e == nil || err != nil {
+		return
+	}
+	defer e.Close()
+	if now, err := read(e); err == nil && now.Owner == s.Owner && now.Ended == nil {
+		_ = e.Write(plan.JoinFileName, image)
+	}
 }
 
 // lock opens the entry of a name.

@@ -53,7 +53,9 @@ type builder struct {
 	beside   beside     // with a Manner
 	remounts remounting // for kernels without mount_setattr
 
-	join *Join // nil: the command gets a sandbox of its own
+	join     *Join // nil: the command gets a sandbox of its own
+	joinFD   joinFDs
+	joinText *Data // what an image reads to compare it
 
 	netns, netMaker Var // the network namespace's descriptor, and who makes it
 

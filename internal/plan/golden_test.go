@@ -209,6 +209,9 @@ func TestGoldenJoin(t *testing.T) {
 	}
 	j := joinInput(p, first)
 	goldenJoin(t, "default-join", j)
+	j.Image = joinImage()
+	goldenJoin(t, "default-join-image", j)
+	j.Image = nil
 
 	p.User = policy.User{Mode: policy.UserSingle, UID: 7, GID: 8}
 	p.Capabilities = []string{"CAP_CHOWN"}
@@ -223,6 +226,17 @@ func joinInput(p *policy.Policy, first *Plan) *Join {
 		Policy: p, Facts: testFacts(p), Filter: testFilter, InitFilter: testFilter, Landlock: first.Landlock,
 		Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP,
 		StatusFD:   3, ControlFD: -1, PidFD: 5, RootFD: 6, EntryFDs: []int{7}, CgroupFD: -1,
+	}
+}
+
+func joinImage() *JoinImage {
+	file := func(path string, ino uint64) JoinFile { return JoinFile{path, Inode{Ino: ino, Major: 0, Min: 9}} }
+	dir := file("/sys/fs/cgroup/unified/own", 13)
+	return &JoinImage{
+		PID: 1234, Process: Inode{Ino: 10, Min: 8}, Program: Inode{Ino: 11, Size: 99}, Boot: "boot\n", Env: []string{"PATH=/usr/bin", "A=b"},
+		Shared: [][2]string{{"time", "time"}}, Cgroups: "1:pids:/own\n", OwnCgroups: "1:pids:/\n",
+		Entries: []JoinFile{file("/sys/fs/cgroup/pids/own/tasks", 12)}, CgroupDir: &dir,
+		Thawed: []JoinText{{"/sys/fs/cgroup/freezer/own/freezer.state", "THAWED\n"}},
 	}
 }
 

@@ -20,10 +20,15 @@ func (b *builder) startInPlace(in *InPlace) {
 // nothing where nothing failed.
 //
 // Where a prelude's set-up failed, the program does it all again instead: it
-// reports an exit code of 0.
+// reports an exit code of 0. So it is where a join's failed, whose command's end is
+// never explained.
 func (b *builder) explain(code Var) {
 	in := b.inPlace()
 	exit, read, tell := b.label(), b.label(), b.label()
+	done := tell
+	if b.join != nil {
+		done = exit // what the command ended with is all there is to say
+	}
 	if !in.Tell {
 		b.ifEqual(Slot(code), ^uint64(0), Num(0), exit)
 	}
@@ -37,12 +42,12 @@ func (b *builder) explain(code Var) {
 		b.set(reported, Slot(code))
 	}
 	b.mark(read)
-	b.op(SysRead, Num(uint64(in.ReadFD)), Ref(rec), Num(recordSize)).to(n).orElse(tell)
-	b.ifEqual(Slot(n), ^uint64(0), Num(0), tell)
+	b.op(SysRead, Num(uint64(in.ReadFD)), Ref(rec), Num(recordSize)).to(n).orElse(done)
+	b.ifEqual(Slot(n), ^uint64(0), Num(0), done)
 	b.op(Load, Ref(rec), Num(4)).to(n)
 	if in.Prelude != nil {
 		// What failed after the command had started is no reason to start it again.
-		b.ifEqual(Slot(n), ^uint64(0), Num(uint64(RecordStarted)), tell)
+		b.ifEqual(Slot(n), ^uint64(0), Num(uint64(RecordStarted)), done)
 		again := b.label()
 		b.unlessEqual(Slot(n), ^uint64(0), Num(uint64(RecordFailed)), read)
 		b.jump(again)

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strconv"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/cloche-sandbox/cloche/internal/host"
@@ -35,7 +37,14 @@ type Join struct {
 
 	// Outlive lets the command go on when its supervisor has ended.
 	Outlive bool
+
+	// Image makes an image that needs no supervisor, and has no descriptors but its own: PidFD,
+	// RootFD, EntryFDs, CgroupFD and StatusFD mean nothing then.
+	Image *JoinImage
 }
+
+// procFile is a file in /proc of the process inside, for an image.
+func (j *Join) procFile(name string) string { return "/proc/" + strconv.Itoa(j.Image.PID) + "/" + name }
 
 func (j *Join) entersPID() bool { return j.Namespaces&unix.CLONE_NEWPID != 0 }
 
@@ -59,10 +68,21 @@ func CompileJoin(j *Join) (*Plan, error) {
 		ExtraFiles: j.ExtraFiles, StatusFD: j.StatusFD, ControlFD: j.ControlFD,
 		EntryFDs: j.EntryFDs, CgroupFD: j.CgroupFD, HasCgroup: len(j.EntryFDs) > 0 || j.CgroupFD >= 0, Terminal: j.Terminal,
 	}
+	if j.Image != nil {
+		in.StatusFD, in.ControlFD, in.CgroupFD, in.ExtraFiles = PreludeStatusFD, -1, -1, 0
+		in.Standalone = &Standalone{InPlace: &InPlace{ReadFD: PreludeReadFD, ExeFD: PreludeExeFD, Prelude: &Prelude{}}}
+	}
 	b := newBuilder(in)
 	b.join = j
+	b.suppliedFDs()
 	if !j.Facts.CloseRange {
 		return nil, &Error{Setting: "this kernel", Why: "it has no system call close_range", Fix: "use Linux 5.9 or later"}
+	}
+	if j.Image != nil {
+		if err := j.checkImage(); err != nil {
+			return nil, err
+		}
+		b.becomeJoin()
 	}
 	b.enterSandbox()
 	b.joinSession()
@@ -81,20 +101,39 @@ func CompileJoin(j *Join) (*Plan, error) {
 	return b.p, nil
 }
 
+// checkImage refuses what would depend on more than an image looks at.
+func (j *Join) checkImage() error {
+	im, why := j.Image, ""
+	switch {
+	case j.Outlive || j.Terminal != [3]bool{} || j.ExtraFiles != 0:
+		why = "it starts plain commands alone"
+	case j.Namespaces&unix.CLONE_NEWUSER == 0 && j.Facts.CapEff&(1<<unix.CAP_SETPCAP) == 0:
+		// Whoever has the capability when the image runs would keep what it leaves.
+		why = "its maker may not drop capabilities"
+	case len(im.Cgroups) > maxJoinText-1 || len(im.OwnCgroups) > maxJoinText-1:
+		why = "the process is in too many cgroups"
+	default:
+		return nil
+	}
+	return &Error{Setting: "an image to join with", Why: why, Fix: "do without: cloche exec works all the same, a little slower"}
+}
+
 // enterSandbox is undumpable before it is where somebody could look: neither its
 // memory nor its file can be opened from inside, by nobody, as both belong to the
 // user namespace outside.
 func (b *builder) enterSandbox() {
 	j := b.join
 	b.begin(Step{Process: Watcher, Name: "protect the watcher"})
-	b.op(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), Ref(words("~[]", ^uint64(0))), Ref(b.oldMask), Num(8))
+	if j.Image == nil { // else the launcher has done so
+		b.op(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), Ref(words("~[]", ^uint64(0))), Ref(b.oldMask), Num(8))
+	}
 	b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(0), Num(0), Num(0), Num(0))
 	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str("cloche"))
 	b.op(SysUmask, Num(0)).to(b.umask)
 	if !b.policy.Unshare.PID {
 		b.op(SysGetppid).to(b.outside)
 	}
-	if b.policy.Unshare.User && b.has(unix.CAP_SETGID) {
+	if b.policy.Unshare.User && (b.has(unix.CAP_SETGID) || j.Image != nil) {
 		b.op(SysSetgroups, Num(0), null).on(int(unix.EPERM), Following) // see launcher
 	}
 
@@ -110,10 +149,10 @@ func (b *builder) enterSandbox() {
 		}
 	}
 	if len(flags) > 0 {
-		b.op(SysSetns, Num(uint64(j.PidFD)), Flags(flags...))
+		b.op(SysSetns, b.joinFD.pid, Flags(flags...))
 	}
-	if j.RootFD >= 0 {
-		b.op(SysFchdir, Num(uint64(j.RootFD)))
+	if j.RootFD >= 0 || j.Image != nil {
+		b.op(SysFchdir, b.joinFD.root)
 		b.op(SysChroot, b.str("."))
 	}
 	if !j.Outlive {
@@ -135,23 +174,31 @@ func (b *builder) joinCommand() {
 	j := b.join
 	b.begin(Step{Process: Watcher, Name: "fork", Kind: KindClone})
 	flags := []Const{cCloneVM, cCloneVfork}
-	if j.CgroupFD >= 0 {
+	into := j.CgroupFD >= 0
+	if j.Image != nil {
+		into = j.Image.CgroupDir != nil
+	}
+	if into {
 		f := Flags(append(flags, cCloneIntoCgroup)...)
-		args := words("{flags="+f.String()+", exit_signal=SIGCHLD, cgroup=…}", f.value, 0, 0, 0, uint64(unix.SIGCHLD), 0, 0, 0, 0, 0, uint64(j.CgroupFD))
+		args := words("{flags="+f.String()+", exit_signal=SIGCHLD, cgroup=…}", f.value, 0, 0, 0, uint64(unix.SIGCHLD), 0, 0, 0, 0, 0, b.joinFD.cgroup.value)
+		if j.Image != nil {
+			args.Section = SetupRW
+			b.op(Store, RefAt(args, 80), b.joinFD.cgroup, Num(8))
+		}
 		b.op(SysClone3, Ref(args), Num(88)).to(b.child)
 	} else {
 		b.op(SysClone, Flags(append(flags, cSigchld)...), null, null, null, null).to(b.child)
 	}
 	b.unlessEqual(Slot(b.child), ^uint64(0), Num(0), b.parent)
-	if len(j.EntryFDs) > 0 {
+	if len(b.joinFD.entries) > 0 {
 		b.begin(Step{Process: Command, Name: "enter cgroup", Kind: KindCgroup})
-		for _, fd := range j.EntryFDs {
-			b.op(SysWrite, Num(uint64(fd)), b.str("0"), Num(1))
+		for _, fd := range b.joinFD.entries {
+			b.op(SysWrite, fd, b.str("0"), Num(1))
 		}
 	}
 	if j.Namespaces&unix.CLONE_NEWCGROUP != 0 {
 		b.begin(Step{Process: Command, Name: "cgroup namespace", Kind: KindJoin})
-		b.op(SysSetns, Num(uint64(j.PidFD)), named("CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP))
+		b.op(SysSetns, b.joinFD.pid, named("CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP))
 	}
 	b.begin(Step{Process: Command, Name: "process group", Kind: KindTerminal})
 	b.op(SysSetpgid, Num(0), Num(0))

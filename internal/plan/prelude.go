@@ -90,11 +90,15 @@ func (b *builder) startPrelude() {
 	b.asked = b.label()
 	b.whole, b.wholeEnv = b.newVar("arguments"), b.newVar("environment")
 	b.uid, b.gid = b.newVar("uid"), b.newVar("gid")
-	stay := b.label()
+	stay, exec := b.label(), b.label()
 
 	b.begin(Step{Process: Launcher, Name: "is the program behind this?"})
 	b.set(d.file, Int(-1))
 	b.set(d.exe, Int(-1))
+	d.extra = []Var{b.newVar("records"), b.newVar("record")}
+	for _, v := range d.extra {
+		b.set(v, Int(-1))
+	}
 	b.set(b.whole, Slot(VarArgv))
 	b.set(b.wholeEnv, Slot(VarEnvp))
 	d.programBehind(pre.Entry)
@@ -102,7 +106,7 @@ func (b *builder) startPrelude() {
 	d.byName(pre.Beside)
 	b.begin(Step{Process: Launcher, Name: "a plain cloche run?"})
 	command := b.newVar("command line")
-	d.plainRun(command)
+	d.plainRun(command, exec)
 	d.plainCaller()
 	b.begin(Step{Process: Launcher, Name: "the host that it was made for?"})
 	d.sameHost()
@@ -117,12 +121,15 @@ func (b *builder) startPrelude() {
 	b.ifEqual(Slot(d.behind), ^uint64(0), Num(0), stay)
 	b.begin(Step{Process: Launcher, Name: "execute this from a sealed memory file"})
 	d.executeSealed()
+	b.mark(exec)
+	d.plainExec()
 
 	b.begin(Step{Process: Launcher, Name: "leave it to the program"})
 	b.mark(d.leave)
 	b.ifEqual(Slot(d.behind), ^uint64(0), Num(0), b.asked)
 	b.op(SysClose, Slot(d.file)).ignoring()
 	b.op(SysClose, Slot(d.exe)).ignoring()
+	d.closeExtra()
 	b.op(Enter, named(hexText(pre.Entry), pre.Entry))
 
 	b.begin(Step{Process: Launcher, Name: "become the launcher"})
@@ -131,6 +138,11 @@ func (b *builder) startPrelude() {
 	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str("cloche")).ignoring()
 	b.set(VarArgv, Slot(command))
 	b.defaultSignals()
+	b.openStatus()
+}
+
+// openStatus makes the status pipe.
+func (b *builder) openStatus() {
 	pipe, fd := buffer("status", 8), b.tmp("file")
 	b.op(SysPipe2, Ref(pipe), Flags(cCloexec, cNonblock))
 	for i, to := range [...]uint64{PreludeReadFD, PreludeStatusFD} {

@@ -10,9 +10,10 @@ import (
 type decider struct {
 	*builder
 	leave  Label
-	file   Var // the one descriptor that is open meanwhile; -1: none
-	exe    Var // and cloche itself, once it is open; -1
-	behind Var // 1 as long as the program is in this process; 0 in the sealed memory file
+	file   Var   // the one descriptor that is open meanwhile; -1: none
+	exe    Var   // and cloche itself, once it is open; -1
+	extra  []Var // descriptors that are open beside it
+	behind Var   // 1 as long as the program is in this process; 0 in the sealed memory file
 }
 
 // programBehind finds out where the image runs: advice about memory that is not
@@ -29,10 +30,16 @@ func (d *decider) programBehind(entry uint64) {
 	d.mark(on)
 }
 
-// executeSealed puts the image into a memory file that nobody can write to any more,
-// and executes that; the program's own file stays open for what comes to be explained.
+// executeSealed executes this image itself; the program's own file stays open for what
+// comes to be explained.
 func (d *decider) executeSealed() {
-	n := d.tmp("n")
+	d.sealed(RegionArg(ImageAddress), RegionArg(ImageLength))
+}
+
+// sealed puts an image into a memory file that nobody can write to any more, and executes
+// that, with the program's own file open.
+func (d *decider) sealed(image, length Arg) {
+	n := d.tmp("written")
 	old, made := d.label(), d.label()
 	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
 	create := func(flags uint64, text string) opRef {
@@ -47,8 +54,8 @@ func (d *decider) executeSealed() {
 	d.mark(old)
 	create(flags, "MFD_CLOEXEC|MFD_ALLOW_SEALING")
 	d.mark(made)
-	d.look(SysWrite, Slot(d.file), RegionArg(ImageAddress), RegionArg(ImageLength)).to(n)
-	d.equal(Slot(n), ^uint64(0), RegionArg(ImageLength))
+	d.look(SysWrite, Slot(d.file), image, length).to(n)
+	d.equal(Slot(n), ^uint64(0), length)
 	d.look(SysFcntl, Slot(d.file), named("F_ADD_SEALS", unix.F_ADD_SEALS), named("F_SEAL_SEAL|F_SEAL_SHRINK|F_SEAL_GROW|F_SEAL_WRITE",
 		unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE))
 	d.look(SysExecveat, Slot(d.file), d.str(""), Slot(d.whole), Slot(d.wholeEnv), Flags(cEmptyPath)).then(d.leave)
@@ -110,8 +117,8 @@ func (d *decider) byName(beside uint64) {
 	d.mark(on)
 }
 
-// plainRun looks for `run CMD` and `run -- CMD`.
-func (d *decider) plainRun(command Var) {
+// plainRun looks for `run CMD` and `run -- CMD`; exec is where `exec …` goes on.
+func (d *decider) plainRun(command Var, exec Label) {
 	p, first := d.tmp("pointer"), d.tmp("byte")
 	all := Num(^uint64(0))
 	dashes, named := d.label(), d.label()
@@ -121,7 +128,10 @@ func (d *decider) plainRun(command Var) {
 	}
 	d.set(command, Slot(VarArgv))
 	next()
-	d.same(Slot(p), d.str("run"), 4)
+	run := d.label()
+	d.op(Compare, Slot(p), d.str("run"), Num(4)).then(run).orElse(Following)
+	d.op(Compare, Slot(p), d.str("exec"), Num(5)).then(exec).orElse(d.leave)
+	d.mark(run)
 	next()
 	d.op(Compare, Slot(p), d.str("--"), Num(3)).then(dashes).orElse(Following)
 	d.op(Load, Slot(p), Num(1)).to(first)
@@ -140,6 +150,13 @@ func (d *decider) plainRun(command Var) {
 // terminal on stdin, which would need somebody who stays beside the command, and no
 // blocked signal, some of which the Go runtime unblocks.
 func (d *decider) plainCaller() {
+	d.ownIDs()
+	d.mustFail(int(unix.ENOTTY), SysIoctl, Num(0), named("TCGETS", unix.TCGETS), Ref(buffer("termios", 64)))
+	d.freeDescriptors()
+}
+
+// ownIDs leaves where ids are not the caller's own, or a signal is blocked.
+func (d *decider) ownIDs() {
 	n := d.tmp("n")
 	mask := buffer("mask", 8)
 	d.look(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), null, Ref(mask), Num(8))
@@ -151,7 +168,11 @@ func (d *decider) plainCaller() {
 	d.op(SysGetgid).to(d.gid)
 	d.op(SysGetegid).to(n)
 	d.equal(Slot(n), ^uint64(0), Slot(d.gid))
-	d.mustFail(int(unix.ENOTTY), SysIoctl, Num(0), named("TCGETS", unix.TCGETS), Ref(buffer("termios", 64)))
+}
+
+// freeDescriptors leaves where a standard stream is closed, or one of the prelude's own
+// descriptors is open.
+func (d *decider) freeDescriptors() {
 	open := func(fd uint64) (Call, []Arg) {
 		return SysFcntl, []Arg{Num(fd), named("F_GETFD", unix.F_GETFD)}
 	}
