@@ -17,8 +17,12 @@ type Layout struct {
 
 // newLayout is Detect on recorded texts.
 func newLayout(mountinfo, membership string) *Layout {
+	return layoutOf(parseMounts(mountinfo), membership)
+}
+
+// layoutOf is that of mounts, which are its own then.
+func layoutOf(all []Hierarchy, membership string) *Layout {
 	l := &Layout{}
-	all := parseMounts(mountinfo)
 	parseMembership(membership, func(controllers, path string) {
 		best := -1
 		for i := range all {

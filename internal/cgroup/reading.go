@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ type Wait struct {
 // Reader reads the cgroups of other processes. It knows the hierarchies as they were mounted
 // when it was made.
 type Reader struct {
-	mounts string
+	mounts []Hierarchy
 	mine   map[string]bool // this process's own groups
 }
 
@@ -77,7 +78,7 @@ func NewReader() (*Reader, error) {
 		return nil, err
 	}
 	own, _ := readFile("/proc/self/cgroup")
-	r := &Reader{mounts: mounts, mine: map[string]bool{}}
+	r := &Reader{mounts: parseMounts(mounts), mine: map[string]bool{}}
 	parseMembership(own, func(controllers, path string) { r.mine[controllers+":"+path] = true })
 	return r, nil
 }
@@ -85,7 +86,7 @@ func NewReader() (*Reader, error) {
 // Read reads the cgroups that the text of a /proc/PID/cgroup names. With apart those that this
 // process is in as well are named and not read.
 func (rd *Reader) Read(membership string, apart bool) []Reading {
-	l := newLayout(rd.mounts, membership)
+	l := layoutOf(slices.Clone(rd.mounts), membership)
 	var all []Reading
 	parseMembership(membership, func(controllers, path string) {
 		r := Reading{Version: 2, Path: path, Shared: rd.mine[controllers+":"+path], OOMKills: Unknown}

@@ -95,30 +95,27 @@ func psRow(s *named.Sandbox, seen *inspect.Snapshot, meter *inspect.Meter) Row {
 		}
 		return r
 	}
-	init := s.Init
-	if init.Pid == 0 {
-		var err error
-		if init, err = s.InitProcess(); err != nil {
-			return r
-		}
+	init := s.InitPID()
+	if init == 0 {
+		return r
 	}
-	r.State, r.PID = "running", init.Pid
-	if child := inspect.FirstChild(init.Pid); child != 0 {
+	r.State, r.PID = "running", init
+	if child := inspect.FirstChild(init); child != 0 {
 		r.PID = child
 	}
-	sum := seen.Sum(r.PID, init.Pid)
+	sum := seen.Sum(r.PID, init)
 	r.Processes, r.Threads, r.Memory, r.CPU = &sum.Processes, &sum.Threads, &sum.Memory, new(int64(sum.CPU))
 	if s.Counted {
 		// What its own cgroup counts is exact.
-		if u, err := meter.Own(init.Pid); err == nil {
-			if u.Frozen {
+		if own, err := meter.Own(init); err == nil {
+			if own.Frozen {
 				r.State = "paused"
 			}
-			if u.Memory != nil {
-				r.Memory = u.Memory
+			if own.Memory >= 0 {
+				r.Memory = &own.Memory
 			}
-			if u.CPU != nil {
-				r.CPU = u.CPU
+			if own.CPU >= 0 {
+				r.CPU = new(int64(own.CPU))
 			}
 		}
 	}

@@ -37,11 +37,12 @@ func Snap() (*Snapshot, error) {
 	own := nsOf("/proc/self/ns/pid")
 	s := &Snapshot{members: map[uint64][]int{}, ns: map[int]uint64{}}
 	var buf [64]byte
+	dir := int(proc.Fd())
 	for _, name := range names {
 		if name[0] < '0' || name[0] > '9' {
 			continue
 		}
-		n, err := unix.Readlinkat(int(proc.Fd()), name+"/ns/pid", buf[:])
+		n, err := unix.Readlinkat(dir, name+"/ns/pid", buf[:])
 		if err != nil {
 			continue // it has ended, or is another user's, or not dumpable
 		}
@@ -109,14 +110,22 @@ func private(statm string) int64 {
 	return (resident - shared) * int64(os.Getpagesize())
 }
 
-// readSmall reads a file of a line, with as few calls as can be.
+// readSmall reads a file of /proc with as few calls as can be.
 func readSmall(name string) (string, error) {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
 	defer unix.Close(fd)
-	var buf [1024]byte
+	var buf [4096]byte
 	n, err := unix.Read(fd, buf[:])
-	return string(buf[:max(0, n)]), err
+	if n < len(buf) { // they give all they have at once
+		return string(buf[:max(0, n)]), err
+	}
+	text := append([]byte{}, buf[:]...)
+	for n > 0 && err == nil {
+		n, err = unix.Read(fd, buf[:])
+		text = append(text, buf[:max(0, n)]...)
+	}
+	return string(text), err
 }

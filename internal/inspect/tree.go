@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Node is a process of a tree, with its threads.
@@ -97,18 +99,26 @@ func (t *target) ownPIDs() (uint64, error) {
 // Children are a process's children, proc_pid_task_children(5): those of each thread.
 func Children(pid int) (all []int) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task"
+	add := func(thread string) {
+		text, err := readSmall(dir + "/" + thread + "/children")
+		if err != nil {
+			return // it has ended
+		}
+		for _, n := range ids(text) {
+			all = append(all, int(n))
+		}
+	}
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) == nil && st.Nlink == 3 { // a directory for each thread
+		add(strconv.Itoa(pid))
+		return all
+	}
 	threads, err := os.ReadDir(dir)
 	if err != nil {
 		return nil // it has ended
 	}
 	for _, t := range threads {
-		text, err := os.ReadFile(dir + "/" + t.Name() + "/children")
-		if err != nil {
-			continue
-		}
-		for _, n := range ids(string(text)) {
-			all = append(all, int(n))
-		}
+		add(t.Name())
 	}
 	return all
 }
@@ -146,11 +156,11 @@ func hiddenAbove(s status) (pids []int) {
 }
 
 func statusOf(pid int) (status, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	text, err := readSmall("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
 		return status{}, err
 	}
-	return parseStatus(string(text)), nil
+	return parseStatus(text), nil
 }
 
 // FirstChild is the oldest child of a process of one thread; 0: it has none.

@@ -73,18 +73,14 @@ func (m *Meter) Usage(pid int, start uint64) (*Usage, error) {
 	return u, nil
 }
 
-// Own is what the process's own cgroups count alone: those in which the caller is not.
-func (m *Meter) Own(pid int) (*Usage, error) {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+// Own is what the process's own cgroups count alone, those in which the caller is not: memory, CPU
+// time, and whether they stand still.
+func (m *Meter) Own(pid int) (cgroup.Own, error) {
+	text, err := readSmall("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
-		return nil, err
+		return cgroup.Own{}, err
 	}
-	u := &Usage{When: time.Now()}
-	readings := m.cgroups.Read(string(text), true)
-	for i := range readings {
-		u.take(&readings[i])
-	}
-	return u, nil
+	return m.cgroups.Own(text), nil
 }
 
 // known is a number of a cgroup, or nil.

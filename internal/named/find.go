@@ -3,8 +3,11 @@ package named
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,38 +35,49 @@ func List() (all []*Sandbox, notes []string, err error) {
 		return nil, nil, err
 	}
 	slices.Sort(names)
-	for _, name := range names {
-		e, err := stores.Open(name)
-		if errors.Is(err, state.ErrNotExist) {
-			continue // removed meanwhile
-		}
-		var s *Sandbox
-		if err == nil {
-			s, err = read(e)
-			e.Close()
-		}
-		switch {
-		case errors.Is(err, state.ErrNotExist):
-			if note := halfMade(stores, name); note != "" {
-				notes = append(notes, note)
+	// Most of the time goes into the kernel, for each sandbox a dozen calls.
+	found, said := make([]*Sandbox, len(names)), make([]string, len(names))
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range min(runtime.NumCPU(), len(names)) {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(names)); i = next.Add(1) - 1 {
+				found[i], said[i] = look(stores, names[i])
 			}
-			continue
-		case err != nil:
-			notes = append(notes, fmt.Sprintf("%s: %v; to be rid of it: cloche rm %s", name, err, name))
-			continue
-		}
-		if s.Ended == nil && !s.Owner.Alive() {
-			note, err := clean(stores, s)
-			if err != nil {
-				note = err.Error()
-			}
-			if note != "" {
-				notes = append(notes, name+": "+note)
-			}
-		}
-		all = append(all, s)
+		})
 	}
-	return all, notes, nil
+	wait.Wait()
+	isNone := func(s *Sandbox) bool { return s == nil }
+	return slices.DeleteFunc(found, isNone), slices.DeleteFunc(said, func(s string) bool { return s == "" }), nil
+}
+
+// look reads the record of a name; nil: it has none that can be read. Where something has to be
+// cleaned up, note says what was.
+func look(stores *state.Store, name string) (s *Sandbox, note string) {
+	e, err := stores.Open(name)
+	if errors.Is(err, state.ErrNotExist) {
+		return nil, "" // removed meanwhile
+	}
+	if err == nil {
+		s, err = read(e)
+		e.Close()
+	}
+	switch {
+	case errors.Is(err, state.ErrNotExist):
+		return nil, halfMade(stores, name)
+	case err != nil:
+		return nil, fmt.Sprintf("%s: %v; to be rid of it: cloche rm %s", name, err, name)
+	}
+	if s.Ended == nil && !s.Owner.Alive() {
+		note, err := clean(stores, s)
+		if err != nil {
+			note = err.Error()
+		}
+		if note != "" {
+			return s, name + ": " + note
+		}
+	}
+	return s, ""
 }
 
 // halfMade removes an entry without a record, which its maker did not live to write.
@@ -168,22 +182,36 @@ func (s *Sandbox) InitProcess() (state.Process, error) {
 	if s.Init.Pid != 0 && s.Init.Alive() {
 		return s.Init, nil
 	}
-	depth := len(inspect.PIDs(s.Owner.Pid))
-	first := 0
-	for _, pid := range inspect.Children(s.Owner.Pid) {
-		pids := inspect.PIDs(pid)
-		if len(pids) > depth && pids[len(pids)-1] == 1 {
-			first = pid
-			break
-		}
-		if first == 0 {
-			first = pid
-		}
-	}
+	first := s.initChild()
 	if first == 0 {
 		return state.Process{}, fmt.Errorf("%s is just starting, or ending: it has no process yet; ask again", s.Name)
 	}
 	return state.ProcessOf(first)
+}
+
+// InitPID is the pid of the first process of a sandbox that was just seen to run; 0: it has none yet.
+func (s *Sandbox) InitPID() int {
+	if s.Init.Pid != 0 {
+		return s.Init.Pid
+	}
+	return s.initChild()
+}
+
+func (s *Sandbox) initChild() int {
+	children := inspect.Children(s.Owner.Pid)
+	if len(children) == 1 {
+		return children[0]
+	}
+	depth := len(inspect.PIDs(s.Owner.Pid))
+	for _, pid := range children {
+		if pids := inspect.PIDs(pid); len(pids) > depth && pids[len(pids)-1] == 1 {
+			return pid
+		}
+	}
+	if len(children) == 0 {
+		return 0
+	}
+	return children[0]
 }
 
 // Command is the process of the sandbox's command: the oldest child of pid 1, or pid 1 itself where the

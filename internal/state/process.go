@@ -104,17 +104,11 @@ func (p Process) Alive() bool {
 	}
 }
 
-// bootID is another one after each boot; "" where /proc does not tell.
-func bootID() string {
-	var buf [64]byte
-	fd, err := unix.Open("/proc/sys/kernel/random/boot_id", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+// bootID is another one after each boot; "" where /proc does not tell. A program sees one.
+var bootID = sync.OnceValue(func() string {
+	text, err := readFile(unix.AT_FDCWD, "/proc/sys/kernel/random/boot_id", 0)
 	if err != nil {
 		return ""
 	}
-	defer unix.Close(fd)
-	n, err := unix.Read(fd, buf[:])
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(buf[:n]))
-}
+	return strings.TrimSpace(string(text))
+})

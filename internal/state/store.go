@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,7 @@ var (
 type Store struct {
 	path string
 	dir  *os.File
+	fd   int // of dir, whose Fd makes two calls each time
 }
 
 // OpenStore opens the directory at path and makes it, with those above it, if create says
@@ -50,7 +52,7 @@ func OpenStore(path string, create bool) (*Store, error) {
 	default:
 		return nil, fmt.Errorf("state directory %s: %w", path, err)
 	}
-	s := &Store{path: path, dir: os.NewFile(uintptr(fd), path)}
+	s := &Store{path: path, dir: os.NewFile(uintptr(fd), path), fd: fd}
 	if err := checkOwn(fd, path); err != nil {
 		s.Close()
 		return nil, err
@@ -118,7 +120,7 @@ func (s *Store) Create(name string) (*Entry, error) {
 		return nil, err
 	}
 	for range 64 {
-		if err := unix.Mkdirat(int(s.dir.Fd()), name, 0o700); err != nil {
+		if err := unix.Mkdirat(s.fd, name, 0o700); err != nil {
 			if err == unix.EEXIST {
 				return nil, fmt.Errorf("%s: %w", name, ErrExists)
 			}
@@ -140,9 +142,9 @@ func (s *Store) Open(name string) (*Entry, error) {
 		return nil, err
 	}
 	path := filepath.Join(s.path, name)
-	dir, err := unix.Openat2(int(s.dir.Fd()), name, &unix.OpenHow{
+	dir, err := unix.Openat2(s.fd, name, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+		Resolve: resolveOwn,
 	})
 	switch err {
 	case nil:
@@ -157,7 +159,7 @@ func (s *Store) Open(name string) (*Entry, error) {
 		unix.Close(dir)
 		return nil, err
 	}
-	parent, err := unix.FcntlInt(s.dir.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	parent, err := unix.FcntlInt(uintptr(s.fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		unix.Close(dir)
 		return nil, fmt.Errorf("state: open %s: %w", path, err)
@@ -220,26 +222,49 @@ func (e *Entry) Close() {
 
 // Read reads a file of the entry; a missing one is ErrNotExist.
 func (e *Entry) Read(file string) ([]byte, error) {
-	f, err := e.OpenFile(file, unix.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := readFile(e.dir, file, resolveOwn)
+	if err == unix.ENOENT {
 		return nil, fmt.Errorf("%s: %w", e.Path(file), ErrNotExist)
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(f)
 	if err != nil {
 		return nil, fmt.Errorf("state: read %s: %w", e.Path(file), err)
 	}
 	return data, nil
 }
 
+// resolveOwn keeps a lookup to the files of an entry.
+const resolveOwn = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
+
+// readFile reads a small file with as few calls as can be; an [os.File] takes a dozen. `cloche ps`
+// reads hundreds. The error is an errno.
+func readFile(dir int, name string, resolve uint64) ([]byte, error) {
+	fd, err := unix.Openat2(dir, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: resolve})
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	data := make([]byte, 0, 4096)
+	for {
+		n, err := unix.Read(fd, data[len(data):cap(data)])
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return data, nil
+		}
+		if data = data[:len(data)+n]; len(data) == cap(data) {
+			data = slices.Grow(data, len(data))
+		}
+	}
+}
+
 // OpenFile opens a file of the entry, not through a link.
 func (e *Entry) OpenFile(file string, flags int, perm uint32) (*os.File, error) {
 	fd, err := unix.Openat2(e.dir, file, &unix.OpenHow{
 		Flags: uint64(flags) | unix.O_CLOEXEC | unix.O_NONBLOCK, Mode: uint64(perm),
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+		Resolve: resolveOwn,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("state: %w", &fs.PathError{Op: "open", Path: e.Path(file), Err: err})
