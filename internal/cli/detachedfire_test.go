@@ -118,3 +118,27 @@ func cycle(t *testing.T, name string, how int) {
 		})
 	}
 }
+
+// TestDetachedAlone: no Go program stays beside a sandbox in the background for limits that the
+// kernel or the launcher keeps.
+func TestDetachedAlone(t *testing.T) {
+	asRootAndUser(t, func(t *testing.T) {
+		requireSandbox(t)
+		t.Setenv(named.DirVariable, t.TempDir()+"/sandboxes")
+		if out, err := cloche("run", "--name", "alone", "--detach", "--wall-time", "1h", "--", "sleep", "1000").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		t.Cleanup(func() {
+			if out, err := cloche("rm", "--force", "alone").CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+		s, err := named.Find("alone")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if exe, err := os.Readlink("/proc/" + strconv.Itoa(s.Owner.Pid) + "/exe"); err != nil || !strings.HasPrefix(exe, "/memfd:cloche") {
+			t.Errorf("what stays executes %q: %v", exe, err)
+		}
+	})
+}

@@ -133,7 +133,7 @@ func (a *attempt) noteEnd(r *sandbox.Result, code int, message string) {
 
 // noteTold is noteEnd of a sandbox that took this program's place; err is of a command that
 // never ran.
-func (a *attempt) noteTold(err error, code int, message string) {
+func (a *attempt) noteTold(err error, reason sandbox.Reason, code int, message string) {
 	if !a.inv.detach {
 		return
 	}
@@ -142,11 +142,11 @@ func (a *attempt) noteTold(err error, code int, message string) {
 		return
 	}
 	a.record = s
-	r := &sandbox.Result{Reason: sandbox.Exited}
+	r := &sandbox.Result{Reason: reason}
 	switch {
 	case err != nil:
 		r = nil
-	case code > 128:
+	case code > 128 && reason == sandbox.Exited:
 		r.Reason = sandbox.Signaled
 	}
 	a.noteEnd(r, code, message)

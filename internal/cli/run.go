@@ -57,7 +57,7 @@ func run(inv *invocation, argv []string) (status int, a *attempt) {
 	}
 	a = &attempt{inv: inv, policy: p, argv: argv, skip: len(argv) - len(inv.args), stays: stays}
 	if report.value != "" {
-		return a.explain(report.value), nil
+		return a.explain(report), nil
 	}
 	if inv.wasGiven("stdin") {
 		if err := redirectStdin(inv.stdin); err != nil {
@@ -135,8 +135,9 @@ func (a *attempt) failed(err error) int {
 
 // report is what the image that took this program's place wants explained.
 type report struct {
-	value string // "": nothing, this is a run
-	code  int    // exit status of the command
+	value    string // "": nothing, this is a run
+	code     int    // exit status of the command
+	overtime bool   // its wall time was over
 }
 
 // takeReport takes the report out of the environment: it is for nobody else, and
@@ -148,20 +149,23 @@ func takeReport() (r report) {
 	}
 	os.Unsetenv(sandbox.ExplainVariable)
 	if u, ok := supervise.ParseUnexplained(value); ok && !u.Again() {
-		r = report{value, u.ExitCode}
+		r = report{value, u.ExitCode, u.Overtime}
 	}
 	return r
 }
 
 // explain is `cloche run` started again by the sandbox that took its place,
 // because the command failed or never ran: it finds the words for it.
-func (a *attempt) explain(report string) int {
+func (a *attempt) explain(report report) int {
 	p, inv := a.policy, a.inv
-	code, err := a.command().Explain(report, a.skip)
-	message := ""
+	code, err := a.command().Explain(report.value, a.skip)
+	message, reason := "", sandbox.Exited
 	switch {
 	case err != nil:
 		code, message = startFailure(p, inv, err)
+	case report.overtime:
+		reason = sandbox.WallTime
+		message = limitMessage(p, &sandbox.Result{Reason: reason, Limit: "time.wall"})
 	case code == 128+int(unix.SIGSYS) && p.Filtered():
 		message = filterMessage(p)
 	case code == 0: // told for the record
@@ -173,7 +177,7 @@ func (a *attempt) explain(report string) int {
 	if message != "" {
 		complain(message)
 	}
-	a.noteTold(err, code, message)
+	a.noteTold(err, reason, code, message)
 	return code
 }
 

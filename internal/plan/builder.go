@@ -43,6 +43,8 @@ type builder struct {
 	whole Var   // in place: argv as `cloche run` was given it
 	asked Label // in place: where the launcher's own failures go
 
+	overtime Var // in place, with a time limit: ToldBase once it is over
+
 	wholeEnv  Var   // prelude: the environment, the same
 	cwd       *Data // prelude: the caller's working directory
 	cwdStat   *Data
@@ -203,7 +205,9 @@ func (b *builder) jump(l Label) opRef {
 }
 
 // set puts a in v.
-func (b *builder) set(v Var, a Arg) { b.op(Alu, a, Num(0), Num(^uint64(0)), Num(0), Num(0)).to(v) }
+func (b *builder) set(v Var, a Arg) opRef {
+	return b.op(Alu, a, Num(0), Num(^uint64(0)), Num(0), Num(0)).to(v)
+}
 
 // ifEqual goes to l when a&mask == c, else on.
 func (b *builder) ifEqual(a Arg, mask uint64, c Arg, l Label) {

@@ -38,6 +38,9 @@ func (b *builder) explain(code Var) {
 	n, reported := b.tmp("n"), b.tmp("reported")
 	if in.Tell {
 		b.op(Alu, Slot(code), Num(0), Num(^uint64(0)), Num(0), Num(ToldBase)).to(reported)
+		if b.overtime != 0 {
+			b.op(Alu, Slot(reported), Num(0), Num(^uint64(0)), Num(0), Slot(b.overtime)).to(reported)
+		}
 	} else {
 		b.set(reported, Slot(code))
 	}

@@ -41,7 +41,7 @@ type InPlace struct {
 const ExplainVariable = "CLOCHE_EXPLAIN"
 
 // ToldBase is added to the command's exit code in a report that was asked for by Tell, so
-// that one of 0 is told apart from none.
+// that one of 0 is told apart from none; twice, where the wall time was over.
 const ToldBase = 256
 
 // Descriptors of a standalone image. The launcher closes all but 0, 1 and 2 at
@@ -206,6 +206,10 @@ func (b *builder) attend(pid Var) {
 	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(sig)
 	if w := b.policy.Time.Wall; w > 0 {
 		wallUp = b.label()
+		if b.inPlace() != nil {
+			b.overtime = b.newVar("overtime")
+			b.set(b.overtime, Num(0))
+		}
 		b.op(SysSetitimer, named("ITIMER_REAL", 0), Ref(timerValue(w)), null)
 	}
 	if in := b.in.Standalone.InPlace; in != nil && in.Tell {

@@ -96,8 +96,12 @@ func (b *builder) endInTime(pid Var, status *Data, wallUp, cpuUp, reaped Label) 
 		if limit.set == 0 {
 			continue
 		}
-		text := killedMessage(b.policy, limit.what, limit.key, limit.flag)
 		b.mark(limit.at)
+		if b.inPlace() != nil { // the program finds the words
+			b.set(b.overtime, Num(ToldBase)).then(kill)
+			continue
+		}
+		text := killedMessage(b.policy, limit.what, limit.key, limit.flag)
 		b.op(SysWrite, Num(2), b.str(text), Num(uint64(len(text)))).ignoring().then(kill)
 	}
 	b.mark(kill)

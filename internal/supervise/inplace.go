@@ -21,13 +21,14 @@ const ExplainVariable = plan.ExplainVariable
 // CanBecome reports whether nothing in spec needs a Go program beside the
 // sandbox: no terminal, no meter, no clock, no reading of what was used.
 func CanBecome(spec *Spec) bool {
-	p := spec.Policy
+	p, times := spec.Policy, spec.Policy.Time
 	others := p.Limits // than of processes, which nobody has to watch
 	others.Drop("pids")
 	if spec.Tell {
 		others = policy.Limits{} // and nobody waits to be told of the others
+		times.Wall = 0           // which the launcher keeps
 	}
-	return spec.Terminal == [3]bool{} && p.Output == 0 && p.Time == (policy.TimeLimits{}) && len(others.Set()) == 0 &&
+	return spec.Terminal == [3]bool{} && p.Output == 0 && times == (policy.TimeLimits{}) && len(others.Set()) == 0 &&
 		p.User.Mode != policy.UserRanges && spec.Notify == nil && !spec.Audit && len(spec.ExtraFiles) == 0 && p.Unshare.PID
 }
 
@@ -120,6 +121,7 @@ type Unexplained struct {
 	Errno    syscall.Errno
 	ExitCode int  // of the command, as a shell says it; 125 when it did not run; 0: see Again
 	Told     bool // the report was asked for, whatever the end was: Spec.Tell
+	Overtime bool // the launcher ended it, when its wall time was over
 }
 
 // Again reports whether there is nothing to explain: a prelude could not make the
@@ -139,10 +141,14 @@ func ParseUnexplained(s string) (u Unexplained, ok bool) {
 		}
 		n[i], s = int(v), rest
 	}
-	if n[3] != os.Getpid() || n[2] >= plan.ToldBase+256 {
+	if n[3] != os.Getpid() || n[2] >= 2*plan.ToldBase+256 {
 		return u, false
 	}
 	u = Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2]}
+	if n[2] >= 2*plan.ToldBase {
+		n[2] -= plan.ToldBase
+		u.Overtime = true
+	}
 	if n[2] >= plan.ToldBase {
 		u.ExitCode, u.Told = n[2]-plan.ToldBase, true
 	}
