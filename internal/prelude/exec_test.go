@@ -31,8 +31,8 @@ true`
 // running starts a sandbox in the background, which the end of the test ends, and joins it once.
 func (f *fixture) running(t *testing.T, uid int) *start {
 	t.Helper()
-	own := filepath.Join(f.dir, "user-"+strconv.Itoa(uid))
-	if err := os.Mkdir(own, 0o700); err != nil {
+	own, err := os.MkdirTemp(f.dir, "records-")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chown(own, uid, uid); uid != 0 && err != nil {
