@@ -140,11 +140,11 @@ func (b *builder) enterSandbox() {
 	b.begin(Step{Process: Watcher, Name: "enter the namespaces", Kind: KindJoin})
 	// One call for all: the kernel looks at what the caller may do in each before it
 	// enters any, and goes by the user namespace among them where that decides. The
-	// cgroup namespace comes when the cgroup is entered: from inside it, the caller's own
-	// would not be seen.
+	// cgroup namespace comes when a cgroup is entered, if one is: from inside it, the
+	// caller's own would not be seen.
 	var flags []Const
 	for _, c := range joined {
-		if j.Namespaces&constants[c].value != 0 && c != cNewCgroup {
+		if j.Namespaces&constants[c].value != 0 && (c != cNewCgroup || !b.in.HasCgroup) {
 			flags = append(flags, c)
 		}
 	}
@@ -196,7 +196,7 @@ func (b *builder) joinCommand() {
 			b.op(SysWrite, fd, b.str("0"), Num(1))
 		}
 	}
-	if j.Namespaces&unix.CLONE_NEWCGROUP != 0 {
+	if j.Namespaces&unix.CLONE_NEWCGROUP != 0 && b.in.HasCgroup {
 		b.begin(Step{Process: Command, Name: "cgroup namespace", Kind: KindJoin})
 		b.op(SysSetns, b.joinFD.pid, named("CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP))
 	}
