@@ -100,6 +100,7 @@ func TestDocker(t *testing.T) {
 		{"run", dockerRun},
 		{"terminal", dockerTerminal},
 		{"exec", dockerExec},
+		{"exec --pid", dockerExecPID},
 		{"stop, kill, restart", dockerStop},
 		{"pause", dockerPause},
 		{"stats, top, update", dockerStats},
@@ -178,6 +179,12 @@ func dockerExec(t *testing.T, d *docker) {
 	if out, err := d.try("docker", "logs", id); err != nil || !strings.Contains(out, "out") || !strings.Contains(out, "err") {
 		t.Errorf("logs: %v: %s", err, out)
 	}
+}
+
+// dockerExecPID: `cloche exec --pid` joins a container by one of its processes.
+func dockerExecPID(t *testing.T, d *docker) {
+	id := d.container(t, "--hostname", "inside", "--env", "WORD=kept", "--workdir", "/var", "busybox", "sleep", "600")
+	d.joinedBy(t, nil, d.inspect(t, id, "{{.State.Pid}}"), "docker", "exec", id)
 }
 
 func dockerStop(t *testing.T, d *docker) {

@@ -134,6 +134,7 @@ func podmanTests(t *testing.T, p *podman) {
 	}{
 		{"run", podmanRun},
 		{"exec", podmanExec},
+		{"exec --pid", podmanExecPID},
 		{"terminal", podmanTerminal},
 		{"stop, kill, restart", podmanStop},
 		{"options", podmanOptions},
@@ -187,6 +188,11 @@ func podmanExec(t *testing.T, p *podman) {
 	if got := p.do(t, "top", id, "args"); !strings.Contains(got, "sleep 600") {
 		t.Errorf("top: %q", got)
 	}
+}
+
+func podmanExecPID(t *testing.T, p *podman) {
+	id := p.container(t, "--network", "none", "--hostname", "inside", "--env", "WORD=kept", "--workdir", "/var", "localhost/busybox", "sleep", "600")
+	p.joinedBy(t, p.as, p.do(t, "inspect", "--format", "{{.State.Pid}}", id), p.argv("exec", id)...)
 }
 
 func podmanTerminal(t *testing.T, p *podman) {
