@@ -78,7 +78,7 @@ func callKeeper(e *state.Entry) error {
 		return err
 	}
 	defer dir.Close()
-	const patience = 5 * time.Second
+	const patience = 20 * time.Second // on a busy machine a program takes seconds to start
 	started := time.Time{}
 	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
 		// The sandbox itself has the FIFOs open for reading too: that they have a reader
