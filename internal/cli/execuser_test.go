@@ -23,11 +23,15 @@ func execUser(t *testing.T) {
 		other = "an id is outside of what the user namespace maps"
 	}
 	for _, c := range []struct{ name, user, want string }{
-		{"plain", fmt.Sprint(uid), ""}, {"plain", fmt.Sprintf("%d:%d", uid, gid), ""},
-		{"plain", "12345", other}, {"plain", "nobody", other},
+		{"plain", fmt.Sprint(uid), ""},
+		{"plain", fmt.Sprintf("%d:%d", uid, gid), ""},
+		{"plain", "12345", other},
+		{"plain", "nobody", other},
 		{"plain", "no-such-user", "the sandbox's /etc/passwd has no such user; give a number"},
 		{"plain", "0:no-such-group", "the sandbox's /etc/group has no such group; give a number"},
-		{"root", "0", ""}, {"root", "root", ""}, {"root", "0:root", ""},
+		{"root", "0", ""},
+		{"root", "root", ""},
+		{"root", "0:root", ""},
 		{"root", "12345", "an id is outside of what the user namespace maps"},
 	} {
 		out, err := cloche("exec", "--user", c.user, c.name, "--", "sh", "-c", "id -u; id -g").CombinedOutput()
