@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/launcher"
 )
 
 var (
@@ -64,9 +66,11 @@ func findRuntime() error {
 		return err
 	}
 	cloche := filepath.Join(base, "cloche")
-	for _, argv := range [][]string{
+	beside := filepath.Join(base, "bwrap.part")
+	for _, argv := range [][]string{ // as `make build` does
 		{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", cloche, "./cmd/cloche"},
-		{"go", "run", "./internal/prelude", cloche},
+		{"go", "build", "-trimpath", "-ldflags", fmt.Sprintf("-s -w -T %#x", launcher.BaseBeside+0x1000), "-o", beside, "./cmd/bwrap"},
+		{"go", "run", "./internal/prelude", cloche, beside},
 	} {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Dir = "../../.."
