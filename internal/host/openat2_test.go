@@ -50,8 +50,12 @@ func TestOpenat2(t *testing.T) {
 
 	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	const name = "a/../a/b/../../a/b/../b/../../c"
-	refused := 0
-	for n, end := 0, time.Now().Add(10*time.Second); refused < 20 && time.Now().Before(end); n++ {
+	// One processor renames between two calls, hardly ever in one.
+	refused, patience := 0, 10*time.Second
+	if runtime.NumCPU() == 1 {
+		patience = time.Second
+	}
+	for n, end := 0, time.Now().Add(patience); refused < 20 && time.Now().Before(end); n++ {
 		if fd, err := unix.Openat2(root, name, &how); err == nil {
 			unix.Close(fd)
 		} else if err == unix.EAGAIN {
@@ -65,7 +69,7 @@ func TestOpenat2(t *testing.T) {
 		}
 		unix.Close(fd)
 	}
-	if refused == 0 && runtime.NumCPU() > 1 { // one processor renames between two calls, hardly ever in one
+	if refused == 0 && runtime.NumCPU() > 1 {
 		t.Error("openat2 was never refused, so that this test has shown nothing")
 	}
 }
