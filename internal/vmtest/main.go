@@ -9,6 +9,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -120,7 +121,9 @@ func runAll(ctx context.Context, chosen []*guest, opt options) error {
 	began := time.Now()
 	// The longest first, so that none of them is what the others wait for at the end.
 	queue, all := make(chan *guest, len(chosen)), make(chan ended)
-	for _, g := range slices.SortedStableFunc(slices.Values(chosen), func(a, b *guest) int { return len(b.tests) - len(a.tests) }) {
+	for _, g := range slices.SortedStableFunc(slices.Values(chosen), func(a, b *guest) int {
+		return cmp.Or(len(b.tests)-len(a.tests), len(b.checks)-len(a.checks))
+	}) {
 		queue <- g
 	}
 	close(queue)
