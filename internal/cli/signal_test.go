@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -123,17 +124,16 @@ func killedAtAnyMoment(t *testing.T) {
 	}
 }
 
-// cleanedByTheNext runs a sandbox, and looks for cgroups that killed ones left.
+// cleanedByTheNext runs a sandbox, and looks for cgroups that killed ones left. A group
+// whose last process is still dying is left for the run after.
 func cleanedByTheNext(t *testing.T, flags []string, pids ...int) {
 	t.Helper()
-	if out, err := cloche(append(append([]string{"run"}, flags...), "--", "true")...).CombinedOutput(); err != nil {
-		t.Fatalf("the next run: %v: %s", err, out)
-	}
-	for _, pid := range pids {
-		if left := groupsOf(pid); len(left) > 0 {
-			t.Errorf("the next run has left %q", left)
+	waitFor(t, "the next run to take the cgroups of killed ones away", func() bool {
+		if out, err := cloche(append(append([]string{"run"}, flags...), "--", "true")...).CombinedOutput(); err != nil {
+			t.Fatalf("the next run: %v: %s", err, out)
 		}
-	}
+		return !slices.ContainsFunc(pids, func(pid int) bool { return len(groupsOf(pid)) > 0 })
+	})
 }
 
 // groupsOf lists the cgroups that a process has made.
