@@ -141,7 +141,7 @@ var sideBySide = []struct{ name, line, script string }{
 	{"killed, without a pid namespace", "--ro-bind / /", "kill -15 $$"},
 	{"status", "--ro-bind / / --unshare-pid --unshare-ipc --json-status-fd 1", "exit 3"},
 	{"info", "--ro-bind / / --unshare-all --info-fd 1", "true"},
-	{"what is left goes on", "--ro-bind / / --unshare-pid --bind @/w @/w", "(sleep 0.2; echo late > @/w/late) & echo main"},
+	{"what is left goes on", "--ro-bind / / --unshare-pid --dev /dev --bind @/w @/w", "(sleep 0.2; echo late > @/w/late) & echo main"},
 	{"lock file", "--ro-bind / / --lock-file @/data", "grep -c POSIX /proc/locks >/dev/null; echo locked"},
 	{"a filter that is none", "--ro-bind / / --seccomp 3", "true"},
 	{"a descriptor for a filter that is none", "--ro-bind / / --seccomp 77", "true"},
@@ -149,6 +149,41 @@ var sideBySide = []struct{ name, line, script string }{
 }
 
 var numbers = regexp.MustCompile(`"(child-pid|[a-z]+-namespace)": [0-9]+`)
+
+// sideStart runs a command line of sideBySide, or one like it.
+func sideStart(t *testing.T, who *syscall.Credential, program, line, script string) outcome {
+	t.Helper()
+	dir := place(t, who)
+	args := append(strings.Fields(strings.ReplaceAll(line, "@", dir)), "sh", "-c", strings.ReplaceAll(script, "@", dir))
+	files := make([]*os.File, 5)
+	for i, name := range []string{"data", "data", "data", "a", "data"} {
+		var err error
+		if files[i], err = os.Open(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		defer files[i].Close()
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	r := start(t, who, dir, program, args, append(files, null)...)
+	if strings.Contains(script, "late") {
+		late := filepath.Join(dir, "w/late")
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if text, _ := os.ReadFile(late); len(text) > 0 {
+				r.stdout += "late\n"
+				break
+			}
+		}
+	}
+	for _, s := range []*string{&r.stdout, &r.stderr} {
+		*s = strings.ReplaceAll(*s, dir, "@")
+		*s = numbers.ReplaceAllString(*s, `"$1": N`)
+	}
+	return r
+}
 
 // TestBesideBubblewrap runs each command line under bubblewrap and under Cloche: what is seen
 // inside, what comes out, and how it ends are the same.
@@ -163,39 +198,7 @@ func TestBesideBubblewrap(t *testing.T) {
 		for _, c := range sideBySide {
 			t.Run(name+"/"+c.name, func(t *testing.T) {
 				t.Parallel()
-				results := make([]outcome, 2)
-				for k, program := range []string{theirs, mine} {
-					dir := place(t, who)
-					args := append(strings.Fields(strings.ReplaceAll(c.line, "@", dir)), "sh", "-c", strings.ReplaceAll(c.script, "@", dir))
-					files := make([]*os.File, 5)
-					for i, name := range []string{"data", "data", "data", "a", "data"} {
-						if files[i], err = os.Open(filepath.Join(dir, name)); err != nil {
-							t.Fatal(err)
-						}
-						defer files[i].Close()
-					}
-					null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer null.Close()
-					r := start(t, who, dir, program, args, append(files, null)...)
-					if strings.Contains(c.script, "late") {
-						late := filepath.Join(dir, "w/late")
-						for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-							if text, _ := os.ReadFile(late); len(text) > 0 {
-								r.stdout += "late\n"
-								break
-							}
-						}
-					}
-					for _, s := range []*string{&r.stdout, &r.stderr} {
-						*s = strings.ReplaceAll(*s, dir, "@")
-						*s = numbers.ReplaceAllString(*s, `"$1": N`)
-					}
-					results[k] = r
-				}
-				a, b := results[0], results[1]
+				a, b := sideStart(t, who, theirs, c.line, c.script), sideStart(t, who, mine, c.line, c.script)
 				if a.stdout != b.stdout || a.code != b.code {
 					t.Errorf("bubblewrap: exit %d\n%s%s\nCloche: exit %d\n%s%s", a.code, a.stdout, a.stderr, b.code, b.stdout, b.stderr)
 				}

@@ -146,7 +146,8 @@ func takeReport() (u supervise.Unexplained, ok bool) {
 		return u, false
 	}
 	os.Unsetenv(supervise.ExplainVariable)
-	return supervise.ParseUnexplained(value)
+	u, ok = supervise.ParseUnexplained(value)
+	return u, ok && !u.Again()
 }
 
 // explain says what failed.

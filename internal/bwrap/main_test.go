@@ -7,13 +7,18 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cloche-sandbox/cloche/internal/bwrap"
 	_ "github.com/cloche-sandbox/cloche/internal/bwrap/early" // the test binary, when it is called bwrap
+	"github.com/cloche-sandbox/cloche/internal/launcher"
+	"github.com/cloche-sandbox/cloche/internal/needs"
+	"github.com/cloche-sandbox/cloche/internal/supervise"
 )
 
-var program struct {
-	once sync.Once
-	dir  string
-	err  error
+var program, fusedProgram struct {
+	once    sync.Once
+	dir     string
+	err     error
+	missing error // why there can be none here
 }
 
 // ours is the path of a bwrap that is this test binary, where any user may execute it.
@@ -29,6 +34,53 @@ func ours(t testing.TB) string {
 		t.Fatal(program.err)
 	}
 	return filepath.Join(program.dir, "bwrap")
+}
+
+// fused is the path of the same with the images in front that `make build` puts there.
+func fused(t testing.TB) string {
+	t.Helper()
+	f := &fusedProgram
+	f.once.Do(func() {
+		argv, err := supervise.ArgvImage(bwrap.Argv())
+		if err != nil {
+			f.missing = err
+			return
+		}
+		var file []byte
+		if file, f.err = os.ReadFile("/proc/self/exe"); f.err != nil {
+			return
+		}
+		x, err := launcher.ReadExecutable(file)
+		if err != nil {
+			f.err = err
+			return
+		}
+		pl, err := supervise.PlanPrelude(x, 0, bwrap.Argv(), len(argv))
+		if err != nil {
+			f.missing = err
+			return
+		}
+		image, err := supervise.Executable(pl)
+		if err == nil {
+			file, err = launcher.Fuse(file, nil, argv, image)
+		}
+		if err == nil {
+			f.dir, err = os.MkdirTemp("", "cloche-bwrap-")
+		}
+		if err == nil {
+			err = os.Chmod(f.dir, 0o755)
+		}
+		if f.err = err; err == nil {
+			f.err = os.WriteFile(filepath.Join(f.dir, "bwrap"), file, 0o755)
+		}
+	})
+	if f.missing != nil {
+		needs.Skip(t, "no prelude can be made here: "+f.missing.Error())
+	}
+	if f.err != nil {
+		t.Fatal(f.err)
+	}
+	return filepath.Join(f.dir, "bwrap")
 }
 
 func copyProgram(to string) error {
@@ -53,8 +105,10 @@ func copyProgram(to string) error {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if program.dir != "" {
-		os.RemoveAll(program.dir)
+	for _, dir := range []string{program.dir, fusedProgram.dir} {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
 	}
 	os.Exit(code)
 }

@@ -113,9 +113,7 @@ var options = [...]option{
 	{name: "--file", args: "FD DEST", help: "Copy from FD to destination DEST", since: "0.8", apply: data, act: plan.Act{Kind: plan.ActFile, Mode: 0o666}},
 	{name: "--bind-data", args: "FD DEST", help: "Copy from FD to file which is bind-mounted on DEST", since: "0.8", apply: data, act: plan.Act{Kind: plan.ActData, Mode: 0o600}},
 	{name: "--ro-bind-data", args: "FD DEST", help: "Copy from FD to file which is readonly bind-mounted on DEST", since: "0.8", apply: data, act: plan.Act{Kind: plan.ActData, Mode: 0o600, ReadOnly: true}},
-	{name: "--symlink", args: "SRC DEST", help: "Create symlink at DEST with target SRC", since: "0.8", apply: func(p *parser, o *option, a []string) error {
-		return p.add(o, a, plan.Act{Kind: plan.ActSymlink, Source: a[0], Dest: a[1]})
-	}},
+	{name: "--symlink", args: "SRC DEST", help: "Create symlink at DEST with target SRC", since: "0.8", apply: bind, act: plan.Act{Kind: plan.ActSymlink}},
 	{name: "--seccomp", args: "FD", help: "Load and use seccomp rules from FD (not repeatable)", since: "0.8", apply: (*parser).seccomp},
 	{name: "--add-seccomp-fd", args: "FD", help: "Load and use seccomp rules from FD (repeatable)", since: "0.8", apply: (*parser).addSeccomp},
 	{name: "--block-fd", args: "FD", help: "Block on FD until some data to read is available", since: "0.8", fd: func(i *Invocation) *int { return &i.BlockFD }},
@@ -190,6 +188,7 @@ func (o *option) do(p *parser, a []string) error {
 	return nil
 }
 
+// bind is of a source and a destination.
 func bind(p *parser, o *option, a []string) error {
 	act := o.act
 	act.Source, act.Dest = a[0], a[1]

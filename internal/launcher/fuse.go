@@ -27,9 +27,15 @@ func ReadExecutable(elf []byte) (x Executable, err error) {
 // `go build -ldflags "-T 0x20011000"` makes.
 const BaseBeside = 0x20010000
 
+// BaseArgv is where a second image lies, see Fuse: behind any program that ReadBeside takes.
+const BaseArgv = 0x30000000
+
 // ReadBeside is ReadExecutable of a second program.
 func ReadBeside(elf []byte) (x Executable, err error) {
 	x, err = readExecutable(elf)
+	if err == nil && x.End > BaseArgv {
+		err = fmt.Errorf("launcher image: the second program is mapped up to %#x, where there is no room for an image at %#x", x.End, BaseArgv)
+	}
 	if err == nil && x.Start != BaseBeside {
 		err = fmt.Errorf("launcher image: the second program is mapped from %#x on and not %#x: build it with -ldflags '-T %#x'", x.Start, BaseBeside, BaseBeside+0x1000)
 	}
@@ -84,8 +90,9 @@ func programHeaders(elf []byte) (*programTable, error) {
 // image, which may leave for the program by plan.Enter. file begins with the image,
 // and may hold its names after it. What the image is made of stays where Inspect
 // finds it. The program is one that ReadExecutable takes. Beside it there may be a
-// second one, which ReadBeside takes and which the image may enter as well.
-func Fuse(program, beside, file []byte) ([]byte, error) {
+// second one, which ReadBeside takes and which the image may enter as well, and a second image, argv,
+// which lies at BaseArgv for the first to execute from a memory file.
+func Fuse(program, beside, argv, file []byte) ([]byte, error) {
 	f, err := programHeaders(program)
 	if err != nil {
 		return nil, err
@@ -120,6 +127,16 @@ func Fuse(program, beside, file []byte) ([]byte, error) {
 				others = append(others, movedHeader(h, le.Uint64(h[8:])+uint64(at)))
 			}
 		}
+	}
+	if argv != nil {
+		h := make([]byte, progHeaderSize)
+		le.PutUint32(h, ptLoad)
+		le.PutUint32(h[4:], 4) // PF_R
+		at := uint64(add(argv))
+		for i, v := range [...]uint64{at, BaseArgv, BaseArgv, uint64(len(argv)), uint64(len(argv)), segmentAlign} {
+			le.PutUint64(h[8+8*i:], v)
+		}
+		others = append(others, h)
 	}
 	at := add(file)
 	var added [][]byte // by address

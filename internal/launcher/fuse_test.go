@@ -15,6 +15,7 @@ import (
 const (
 	later plan.Label = 50 + iota
 	latest
+	earliest
 )
 
 // TestEnter: the interpreter's last pseudo-operation goes on at an address with
@@ -78,20 +79,24 @@ func TestFuse(t *testing.T) {
 	if _, err := ReadExecutable(beside); err == nil {
 		t.Error("a program in the place of the second is taken for the first")
 	}
-	// With one argument it ends by itself, with two the program has its turn, with more the second one.
+	// With one argument it ends by itself, with two the program has its turn, with three the second one, with more it shows the second image.
+	argv := []byte("the second image")
+	most := op(plan.Branch, plan.Slot(plan.VarArgc), num(^uint64(0)), num(4), num(plan.CondGreater))
+	most.OnErr = earliest
+	say := op(plan.SysWrite, num(1), num(BaseArgv), num(uint64(len(argv))))
 	leave := op(plan.Branch, plan.Slot(plan.VarArgc), num(^uint64(0)), num(2), num(plan.CondEqual))
-	leave.OnErr = later
+	leave.Mark, leave.OnErr = earliest, later
 	which := op(plan.Branch, plan.Slot(plan.VarArgc), num(^uint64(0)), num(3), num(plan.CondGreater))
 	which.Mark, which.OnErr = later, latest
 	enterBeside := plan.Op{Call: plan.Enter, Args: []plan.Arg{num(second.Entry)}}
 	enter := plan.Op{Call: plan.Enter, Args: []plan.Arg{num(x.Entry)}, Mark: latest}
-	im := assembled(t, dump(leave, exit(num(5)), which, enterBeside, enter))
-	fused, err := Fuse(program, beside, im.ELF)
+	im := assembled(t, dump(most, say, exit(num(7)), leave, exit(num(5)), which, enterBeside, enter))
+	fused, err := Fuse(program, beside, argv, im.ELF)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := writeImage(t, fused)
-	for args, want := range map[string]string{"one": "5 ", "one two": "4 3\n", "": "4 1\n", "one two three": "6 false true\n"} {
+	for args, want := range map[string]string{"one": "5 ", "one two": "4 3\n", "": "4 1\n", "one two three": "6 false true\n", "1 2 3 4": "7 the second image"} {
 		c := exec.Command(name, strings.Fields(args)...)
 		out, _ := c.CombinedOutput()
 		if got := strings.TrimSpace(c.ProcessState.String()[len("exit status "):]) + " " + string(out); got != want {
@@ -101,7 +106,7 @@ func TestFuse(t *testing.T) {
 	if l, err := Inspect(fused); err != nil || !strings.Contains(l.String(), "enter the program at") {
 		t.Errorf("the listing of a program with a prelude: %v", err)
 	}
-	if _, err := Fuse(fused, nil, im.ELF); err == nil || !strings.Contains(err.Error(), "already") {
+	if _, err := Fuse(fused, nil, nil, im.ELF); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("a second prelude: %v", err)
 	}
 	for what, b := range map[string][]byte{"nothing": nil, "a text": []byte("#!/bin/sh\n"), "half a header": program[:60], "no headers": program[:64], "an image": im.ELF} {

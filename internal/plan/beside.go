@@ -144,10 +144,10 @@ func (b *builder) beforeCommand() {
 		b.begin(Step{Process: Init, Name: "wait until the command may start", Kind: KindWait})
 		b.op(SysRead, Num(uint64(m.BlockFD)), Ref(buffer("go", 8)), Num(1)).ignoring()
 	}
-	if m.NewSession {
+	b.when(m.NewSession, b.said.session, func() {
 		b.begin(Step{Process: Init, Name: "session", Kind: KindTerminal})
 		b.op(SysSetsid)
-	}
+	})
 	b.takeLocks()
 	b.begin(Step{Process: Init, Name: "close what was used"})
 	for _, fd := range m.Consumed {
@@ -156,7 +156,7 @@ func (b *builder) beforeCommand() {
 	in := b.inPlace()
 	b.op(SysClose, Num(uint64(in.ReadFD)))
 	b.op(SysClose, Num(uint64(in.ExeFD)))
-	if m.DieWithParent {
+	b.when(m.DieWithParent, b.said.dies, func() {
 		// The launcher may have died before pid 1 had its death signal: then nobody reads.
 		b.op(SysPpoll, Ref(b.pollFDs), Num(1), Ref(words("{0, 0}", 0, 0)), null, Num(8))
 		n, on := b.tmp("n"), b.label()
@@ -164,7 +164,7 @@ func (b *builder) beforeCommand() {
 		b.ifEqual(Slot(n), ^uint64(0), Num(0), on)
 		b.op(SysExitGroup, Num(125))
 		b.mark(on)
-	}
+	})
 }
 
 // takeLocks takes read locks inside. They belong to pid 1, and the command does not share
@@ -188,6 +188,16 @@ func (b *builder) takeLocks() {
 // to it without that could use it for calls that the command's filter refuses.
 func (b *builder) settleBeside() {
 	b.begin(Step{Process: Init, Name: "confine pid 1"})
+	if b.argv() != nil {
+		// The command may run: an error from here on (there is none to be expected) is no reason
+		// to have the program start it again.
+		quiet, on := b.label(), b.label()
+		b.set(VarOnFatal, Target(quiet))
+		b.jump(on)
+		b.mark(quiet)
+		b.op(SysExitGroup, Num(125))
+		b.mark(on)
+	}
 	keep := []int{b.in.StatusFD}
 	keep = append(keep, b.in.Manner.Held...)
 	for _, l := range b.in.Manner.Locks {

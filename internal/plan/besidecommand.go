@@ -17,9 +17,9 @@ func (b *builder) handOn() {
 	if b.in.CgroupFD >= 0 {
 		b.op(SysClose, Num(uint64(b.in.CgroupFD)))
 	}
-	if m.DieWithParent {
+	b.when(m.DieWithParent, b.said.dies, func() {
 		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
-	}
+	})
 	b.labelCommand()
 }
 
@@ -49,6 +49,10 @@ func (b *builder) loadPrograms() {
 // enter is the command's chdir. Where a Manner has more directories to try, PWD names the
 // one that it is.
 func (b *builder) enter(cwd string) {
+	if b.argv() != nil {
+		b.enterSaid()
+		return
+	}
 	var rest []string
 	if b.in.Manner != nil {
 		rest = b.in.Manner.CwdElse

@@ -7,10 +7,13 @@ import "golang.org/x/sys/unix"
 func (b *builder) attendBeside(pid Var) {
 	m, in := b.in.Manner, b.inPlace()
 	b.begin(Step{Process: Launcher, Name: "attend", Kind: KindWait})
-	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
-	if m.DieWithParent {
-		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+	if in.Prelude != nil {
+		b.neverTwice(pid)
 	}
+	b.op(SysRtSigprocmask, named("SIG_SETMASK", unix.SIG_SETMASK), Ref(b.oldMask), null, Num(8))
+	b.when(m.DieWithParent, b.said.dies, func() {
+		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
+	})
 	b.op(SysClose, Num(uint64(b.in.StatusFD)))
 	b.joinedLauncher()
 	b.report(m.Report, pid)
@@ -76,6 +79,9 @@ func (b *builder) attendBeside(pid Var) {
 	b.mark(tell)
 	reported := b.tmp("reported")
 	b.set(reported, Num(125))
+	if in.Prelude != nil {
+		b.set(reported, Num(0)) // the program does it all again, and finds the words
+	}
 	b.askProgram(reported, exit)
 	b.mark(exit)
 	b.op(SysExitGroup, Num(1))

@@ -52,6 +52,9 @@ type builder struct {
 	mayMake   Var   // prelude: whether it may make one there
 
 	seq      sequence   // of acts, in place of mounts
+	said     said       // what a command line says that the image reads
+	argvActs *Data      // and the acts of it
+	hostRoot *Data      // the same: the host's root, as statx(2) has it
 	beside   beside     // with a Manner
 	remounts remounting // for kernels without mount_setattr
 

@@ -59,6 +59,7 @@ const (
 	SysSetresuid
 	SysSetresgid
 	SysSetgroups
+	SysCapget
 	SysCapset
 	SysPrctl
 	SysPrlimit64
@@ -224,6 +225,7 @@ var calls = [numCalls]struct {
 	SysSetresuid:             {"setresuid", 117, 147},
 	SysSetresgid:             {"setresgid", 119, 149},
 	SysSetgroups:             {"setgroups", 116, 159},
+	SysCapget:                {"capget", 125, 90},
 	SysCapset:                {"capset", 126, 91},
 	SysPrctl:                 {"prctl", 157, 167},
 	SysPrlimit64:             {"prlimit64", 302, 261},

@@ -20,6 +20,11 @@ const secureBits = 0xef
 // limitCapabilities makes sure that the command can never have more than the
 // policy keeps: the bounding set, and securebits where it keeps nothing.
 func (b *builder) limitCapabilities() {
+	if b.argv() != nil {
+		b.begin(Step{Process: Command, Name: "capability bounds", Kind: KindCapabilities})
+		b.boundCapabilities()
+		return
+	}
 	if b.leavesCapabilities() && !b.ownUsers() {
 		return
 	}
@@ -30,6 +35,14 @@ func (b *builder) limitCapabilities() {
 // dropCapabilities sets the other sets: inheritable, permitted, effective and
 // ambient hold exactly what the policy keeps.
 func (b *builder) dropCapabilities() {
+	if b.argv() != nil {
+		kept := b.label()
+		b.begin(Step{Process: Command, Name: "capabilities", Kind: KindCapabilities})
+		b.ifEqual(Slot(b.said.keep), every, Num(1), kept)
+		b.setCapabilities(0, 0)
+		b.mark(kept)
+		return
+	}
 	if b.leavesCapabilities() {
 		return
 	}
@@ -76,7 +89,7 @@ func (b *builder) bound(keep uint64) {
 	b.dropBounding(keep)
 	if keep == 0 {
 		call := b.op(SysPrctl, named("PR_SET_SECUREBITS", unix.PR_SET_SECUREBITS), Num(secureBits), Num(0), Num(0), Num(0))
-		if !certain {
+		if !certain || b.argv() != nil {
 			call.ignoring()
 		}
 	}

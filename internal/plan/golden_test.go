@@ -184,6 +184,24 @@ func TestGoldenPrelude(t *testing.T) {
 	golden(t, "default-prelude", preludeInput(t))
 }
 
+// TestGoldenArgv is the plan of an image that reads its command line.
+func TestGoldenArgv(t *testing.T) {
+	in := input(t, ArgvPolicy())
+	in.StatusFD, in.Manner, in.Sequence = PreludeStatusFD, ArgvManner("reader"), []Act{}
+	in.Standalone = &Standalone{InPlace: &InPlace{ReadFD: PreludeReadFD, ExeFD: PreludeExeFD, Prelude: &Prelude{Argv: &Argv{
+		Name: "reader", Not: []string{"MORE_OPTIONS"},
+		Options: []ArgvOption{
+			{Name: "--read", Words: 2, Act: Act{Kind: ActBind, ReadOnly: true}},
+			{Name: "--dir", Words: 1, Act: Act{Kind: ActDir}},
+			{Name: "--link", Words: 2, Act: Act{Kind: ActSymlink}},
+			{Name: "--private", Effect: EffectUnshare, Unshare: policy.Namespaces{User: true, PID: true, Net: true}},
+			{Name: "--mode", Words: 1, Effect: EffectMode},
+			{Name: "--set", Words: 2, Effect: EffectSetenv},
+		},
+	}}}}
+	golden(t, "argv", in)
+}
+
 func preludeInput(t *testing.T) Input {
 	t.Helper()
 	p, _ := policy.Builtin("default")

@@ -114,8 +114,8 @@ func (b *builder) changeIDs() {
 func (b *builder) protectInit() {
 	b.begin(Step{Process: Init, Name: "protect pid 1"})
 	b.op(SysPrctl, named("PR_SET_DUMPABLE", unix.PR_SET_DUMPABLE), Num(0), Num(0), Num(0), Num(0))
-	if b.diesWithParent() {
+	b.when(b.diesWithParent(), b.said.dies, func() {
 		b.op(SysPrctl, named("PR_SET_PDEATHSIG", unix.PR_SET_PDEATHSIG), named("SIGKILL", uint64(unix.SIGKILL)))
-	}
+	})
 	b.op(SysPrctl, named("PR_SET_NAME", unix.PR_SET_NAME), b.str(b.processName()))
 }

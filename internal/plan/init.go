@@ -10,7 +10,11 @@ func (b *builder) init() error {
 	b.awaitGo()
 	b.startNetwork() // first, as it takes longest
 	b.enterCgroup()
-	b.mapIDs()
+	if b.argv() != nil {
+		b.when(true, b.said.user, b.mapIDs)
+	} else {
+		b.mapIDs()
+	}
 	b.protectInit()
 	if b.in.Sequence != nil {
 		b.buildSequence()

@@ -13,6 +13,8 @@ func (b *builder) launcher() {
 		b.begin(Step{Process: Launcher, Name: "start"})
 	case in == nil:
 		b.begin(Step{Process: Launcher, Name: "start"})
+	case b.argv() != nil:
+		b.startArgv()
 	case in.Prelude != nil:
 		b.startPrelude()
 	default:
@@ -27,13 +29,13 @@ func (b *builder) launcher() {
 	b.op(SysRtSigprocmask, named("SIG_BLOCK", unix.SIG_BLOCK), Ref(words("~[]", ^uint64(0))), Ref(b.oldMask), Num(8))
 	ns := b.policy.Unshare
 	b.joinBefore()
-	if ns.User && (b.has(unix.CAP_SETGID) || b.prelude() != nil) {
+	b.when(ns.User && (b.has(unix.CAP_SETGID) || b.prelude() != nil), b.said.user, func() {
 		// The caller's supplementary groups would stay effective inside, where
 		// setgroups is denied for good.
 		// EPERM: the caller is itself in a user namespace where they are denied, or
 		// has no CAP_SETGID.
 		b.op(SysSetgroups, Num(0), null).on(int(unix.EPERM), Following)
-	}
+	})
 
 	b.makeCgroup()
 	b.begin(Step{Process: Launcher, Name: "namespaces", Kind: KindClone, Origin: b.policy.Origins["namespaces.unshare"]})
@@ -58,7 +60,9 @@ func (b *builder) launcher() {
 
 	pid := b.newVar("init")
 	inside := b.label()
-	if b.in.CgroupFD >= 0 {
+	if b.argv() != nil {
+		b.op(SysClone, Slot(b.said.flags), null, null, null, null).to(pid)
+	} else if b.in.CgroupFD >= 0 {
 		// Linux 5.7: born in its cgroup, with no attach afterwards.
 		f := Flags(append(flags, cCloneIntoCgroup)...)
 		text, exit := "{flags="+f.String()+", cgroup=…}", uint64(0) // with CLONE_PARENT it is the launcher's own, and must be 0
@@ -107,10 +111,10 @@ func (b *builder) enterCgroup() {
 			b.op(SysWrite, Num(uint64(fd)), b.str("0"), Num(1))
 		}
 	}
-	if b.policy.Unshare.Cgroup && !b.cgroupAtOnce() {
+	b.when(b.policy.Unshare.Cgroup && !b.cgroupAtOnce(), b.said.cgroup, func() {
 		b.begin(Step{Process: Init, Name: "cgroup namespace", Kind: KindClone})
 		b.op(SysUnshare, named("CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP))
-	}
+	})
 	if b.policy.Unshare.Time {
 		// Takes effect for the command, a child of pid 1.
 		b.begin(Step{Process: Init, Name: "time namespace", Kind: KindClone})

@@ -11,9 +11,10 @@ import (
 // is a second processor. The two share their descriptors. The namespace's comes
 // to lie on one that pid 1 opened before, so that both know its number.
 func (b *builder) startNetwork() {
-	if !b.policy.Unshare.Net || b.atOnce() {
-		return
-	}
+	b.when(b.policy.Unshare.Net && !b.atOnce(), b.said.net, b.startMaker)
+}
+
+func (b *builder) startMaker() {
 	b.netns, b.netMaker = b.newVar("netns"), b.newVar("maker")
 	fd, on := b.tmp("socket"), b.label()
 	b.checkProc(b.netns) // here, so that of the two pid 1 alone reports a false one
@@ -48,10 +49,9 @@ func (b *builder) loopback(by Process) {
 }
 
 // enterNetwork waits for the namespace and enters it, setns(2).
-func (b *builder) enterNetwork() {
-	if !b.policy.Unshare.Net {
-		return
-	}
+func (b *builder) enterNetwork() { b.when(b.policy.Unshare.Net, b.said.net, b.joinNetwork) }
+
+func (b *builder) joinNetwork() {
 	if b.atOnce() {
 		b.loopback(Init)
 		return

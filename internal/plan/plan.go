@@ -183,8 +183,10 @@ func Compile(in Input) (*Plan, error) {
 		}
 	}
 	b := newBuilder(&in)
-	if err := b.checkPrelude(); err != nil {
-		return nil, err
+	if b.argv() == nil {
+		if err := b.checkPrelude(); err != nil {
+			return nil, err
+		}
 	}
 	if pre := b.prelude(); pre != nil {
 		b.ownCgroup = pre.Hierarchy.Version == 1

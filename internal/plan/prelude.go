@@ -29,6 +29,9 @@ import (
 type Prelude struct {
 	Entry     uint64 // of the program
 	Beside    uint64 // of a second one, for bubblewrap's command line; 0: the program has that too
+	Argv      *Argv  // that command line, as far as an image reads it itself; nil: none does
+	ArgvAt    uint64 // address of that image, which lies in the file as well
+	ArgvLen   uint64
 	Hierarchy Hierarchy
 }
 
@@ -144,7 +147,11 @@ func (b *builder) startPrelude() {
 // openStatus makes the status pipe.
 func (b *builder) openStatus() {
 	pipe, fd := buffer("status", 8), b.tmp("file")
-	b.op(SysPipe2, Ref(pipe), Flags(cCloexec, cNonblock))
+	how := Flags(cCloexec, cNonblock)
+	if b.in.Manner != nil {
+		how = Flags(cCloexec) // the launcher waits for what comes by it
+	}
+	b.op(SysPipe2, Ref(pipe), how)
 	for i, to := range [...]uint64{PreludeReadFD, PreludeStatusFD} {
 		b.op(Load, RefAt(pipe, 4*i), Num(4)).to(fd)
 		b.op(SysDup3, Slot(fd), Num(to), Flags(cCloexec))

@@ -88,8 +88,12 @@ func (d *decider) byName(beside uint64) {
 	p, n, name := d.tmp("pointer"), d.tmp("n"), d.tmp("at")
 	all := Num(^uint64(0))
 	bwrap, enter, on := d.leave, d.leave, d.label()
+	argv := d.prelude().Argv
 	if beside != 0 {
-		bwrap, enter = d.label(), d.label()
+		enter = d.label()
+	}
+	if beside != 0 || argv != nil {
+		bwrap = d.label()
 	}
 	d.op(Branch, Slot(VarArgc), all, Num(0), Num(CondGreater)).orElse(d.leave)
 	d.op(Load, Slot(VarArgv), Num(8)).to(p)
@@ -105,16 +109,39 @@ func (d *decider) byName(beside uint64) {
 	d.advance(name, 8)
 	d.op(Load, Slot(name), Num(8)).to(p)
 	d.op(Compare, Slot(p), d.str("bwrap"), Num(6)).then(enter).orElse(on)
-	if beside != 0 {
+	if bwrap != d.leave {
+		read := d.label()
 		d.mark(bwrap)
-		d.ifEqual(Slot(n), ^uint64(0), Num(5), enter)
+		d.ifEqual(Slot(n), ^uint64(0), Num(5), read)
 		d.advance(name, ^uint64(0))
 		d.same(Slot(name), d.str("/"), 1)
+		d.mark(read)
+		if argv != nil {
+			d.readArgv(d.prelude())
+		}
+		if beside == 0 {
+			d.jump(d.leave)
+		}
+	}
+	if beside != 0 {
 		d.mark(enter)
 		d.ifEqual(Slot(d.behind), ^uint64(0), Num(0), d.asked)
 		d.op(Enter, named(hexText(beside), beside))
 	}
 	d.mark(on)
+}
+
+// readArgv executes the image that reads the command line itself, where that can be expected to understand
+// all of it, and goes on else.
+func (d *decider) readArgv(pre *Prelude) {
+	other := d.label()
+	by := &decider{builder: d.builder, leave: other, file: d.file, exe: d.exe, behind: d.behind}
+	d.ifEqual(Slot(d.behind), every, Num(0), d.asked)
+	by.plainWords(pre.Argv)
+	by.sealed(named(hexText(pre.ArgvAt), pre.ArgvAt), Num(pre.ArgvLen))
+	d.mark(other)
+	d.op(SysClose, Slot(d.file)).ignoring()
+	d.op(SysClose, Slot(d.exe)).ignoring()
 }
 
 // plainRun looks for `run CMD` and `run -- CMD`; exec is where `exec …` goes on.

@@ -180,6 +180,9 @@ func (b *builder) buildSequence() {
 		b.cloneTree(n, v)
 		n.early = v
 	}
+	if b.argv() != nil {
+		b.cloneHost()
+	}
 	b.prepareRemounts()
 
 	b.begin(Step{Process: Init, Name: "scratch", Kind: KindTmpfs})
@@ -193,6 +196,9 @@ func (b *builder) buildSequence() {
 		if n := &b.seq.nodes[i]; !n.skip {
 			b.act(&b.in.Sequence[i], n)
 		}
+	}
+	if b.argv() != nil {
+		b.actsSaid()
 	}
 	b.remountTrees()
 }

@@ -15,7 +15,7 @@ func (b *builder) wayTo(a *Act, p string) (dir, name Arg, done func()) {
 		b.ownParents(p, a.Tight)
 		return Slot(b.root), b.str(p[1:]), func() {}
 	}
-	last := b.walk(p, a.Tight)
+	last := b.walk(b.str(p[1:]), a.parents())
 	return Slot(last.dir), Slot(last.name), func() { b.op(SysClose, Slot(last.dir)) }
 }
 

@@ -15,13 +15,9 @@ var procWritable = [...]string{"sys", "sysrq-trigger", "irq", "bus"}
 // Where that is not writable anyway nothing is mounted.
 func (b *builder) actProc(a *Act, n *mountNode) {
 	b.begin(b.actStep(a, KindProc, "proc "+a.Dest))
-	tree, part := b.tmp("tree"), b.tmp("part")
+	tree := b.tmp("tree")
 	if b.freshProc() {
-		fs := b.tmp("fs")
-		b.op(SysFsopen, b.str("proc"), Flags(cFsCloexec)).to(fs)
-		b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
-		b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev, cAttrNoexec)).to(tree)
-		b.op(SysClose, Slot(fs))
+		b.freshProcTree(tree)
 	} else {
 		b.set(tree, Slot(n.early))
 		b.limitTree(tree, true, false, []Const{cAttrNosuid, cAttrNodev})
@@ -30,6 +26,20 @@ func (b *builder) actProc(a *Act, n *mountNode) {
 	b.op(SysFcntl, Slot(tree), named("F_DUPFD_CLOEXEC", unix.F_DUPFD_CLOEXEC), Num(0)).to(keep)
 	b.mountAct(a, true, tree, nameOther)
 	b.begin(b.actStep(a, KindProc, "keep "+a.Dest+" from changing the machine"))
+	b.coverProc(keep)
+}
+
+func (b *builder) freshProcTree(tree Var) {
+	fs := b.tmp("fs")
+	b.op(SysFsopen, b.str("proc"), Flags(cFsCloexec)).to(fs)
+	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
+	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev, cAttrNoexec)).to(tree)
+	b.op(SysClose, Slot(fs))
+}
+
+// coverProc covers what can be written of the /proc that is open.
+func (b *builder) coverProc(keep Var) {
+	part := b.tmp("part")
 	for _, name := range procWritable {
 		next := b.label()
 		b.op(SysFaccessat, Slot(keep), b.str(name), named("W_OK", unix.W_OK)).orElse(next)
@@ -53,25 +63,11 @@ func (b *builder) actDev(a *Act) {
 	tree, keep := b.tmp("tree"), b.tmp("dev")
 	name := b.scratchName()
 	b.op(SysMkdirat, Slot(b.scratch), b.str(name), octal(0o755))
-	for i := range devNodes {
-		b.op(SysMknodat, Slot(b.scratch), b.str(name+"/"+devNodes[i].name), fileMode(0o444), Num(0))
-	}
-	if a.Console != "" {
-		b.op(SysMknodat, Slot(b.scratch), b.str(name+"/console"), fileMode(0o444), Num(0))
-	}
-	for _, dir := range []string{"pts", "shm"} {
-		b.op(SysMkdirat, Slot(b.scratch), b.str(name+"/"+dir), octal(0o755))
-	}
-	for _, l := range [...][2]string{{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}, {"/proc/kcore", "core"}, {"pts/ptmx", "ptmx"}} {
-		b.op(SysSymlinkat, b.str(l[0]), Slot(b.scratch), b.str(name+"/"+l[1]))
-	}
+	b.devPlaces(a.Console != "", func(child string) (dir, path Arg) { return Slot(b.scratch), b.str(name + "/" + child) })
 	b.op(SysOpenTree, Slot(b.scratch), b.str(name), Flags(cTreeClone, cTreeCloex)).to(tree)
 	b.op(SysFcntl, Slot(tree), named("F_DUPFD_CLOEXEC", unix.F_DUPFD_CLOEXEC), Num(0)).to(keep)
 	b.mountAct(a, true, tree, nameOther)
 	b.begin(b.actStep(a, KindDev, "devices of "+a.Dest))
-	for i := range devNodes {
-		b.devNode(&devNodes[i], keep)
-	}
 	if a.Console != "" {
 		f := b.facts[a.Console]
 		n := b.nodeOf(a, a.Console, f)
@@ -80,7 +76,38 @@ func (b *builder) actDev(a *Act) {
 		b.op(SysMoveMount, Slot(tree), b.str(""), Slot(keep), b.str("console"), Flags(cMoveEmpty))
 		b.op(SysClose, Slot(tree))
 	}
-	b.begin(b.actStep(a, KindDevpts, "devpts "+path.Join(a.Dest, "pts")))
+	b.fillDev(keep)
+}
+
+// devPlaces makes what devices are mounted on, each where at says, in an empty directory.
+func (b *builder) devPlaces(console bool, at func(name string) (dir, path Arg)) {
+	file := func(name string) {
+		dir, path := at(name)
+		b.op(SysMknodat, dir, path, fileMode(0o444), Num(0))
+	}
+	for i := range devNodes {
+		file(devNodes[i].name)
+	}
+	if console {
+		file("console")
+	}
+	for _, name := range []string{"pts", "shm"} {
+		dir, path := at(name)
+		b.op(SysMkdirat, dir, path, octal(0o755))
+	}
+	for _, l := range [...][2]string{{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}, {"/proc/kcore", "core"}, {"pts/ptmx", "ptmx"}} {
+		dir, path := at(l[1])
+		b.op(SysSymlinkat, b.str(l[0]), dir, path)
+	}
+}
+
+// fillDev mounts the devices and a devpts(5) in it.
+func (b *builder) fillDev(keep Var) {
+	for i := range devNodes {
+		b.devNode(&devNodes[i], keep)
+	}
+	s := b.p.Steps[b.step]
+	b.begin(Step{Process: Init, Name: "devpts " + path.Join(s.Path, "pts"), Kind: KindDevpts, Path: s.Path, Origin: s.Origin})
 	b.devpts(keep)
 	b.op(SysClose, Slot(keep))
 }

@@ -122,7 +122,7 @@ func (b *builder) makePlace(a *Act, dir bool, mode uint64, at *Var) (own bool) {
 	}
 	b.op(SysOpenat2, Slot(b.root), b.str(p[1:]), Ref(how), Num(24)).to(fd).then(done).orElse(slow)
 	b.mark(slow)
-	last := b.walk(p, a.Tight)
+	last := b.walk(b.str(p[1:]), a.parents())
 	if dir {
 		b.op(SysMkdirat, Slot(last.dir), Slot(last.name), octal(mode)).on(int(unix.EEXIST), Next)
 	} else {
@@ -157,16 +157,19 @@ func (b *builder) ownParents(p string, tight uint32) {
 	}
 }
 
+// parents is the mode of directories on the way to an act.
+func (a *Act) parents() Arg { return octal(uint64(0o755 &^ a.Tight)) }
+
 // end is where a walk has come to.
 type end struct {
 	dir  Var // the directory that the last name lies in, open
 	name Var // address of that name
 }
 
-// walk goes from the root to the directory that p lies in, and makes every directory that
-// is missing in the one before it, which is open. Names are looked up from the root each
+// walk goes from the root to the directory that p, a name below it, lies in, and makes every directory that
+// is missing in the one before it, which is open; parents is their mode. Names are looked up from the root each
 // time: a link on the way means what it will mean inside.
-func (b *builder) walk(p string, tight uint32) end {
+func (b *builder) walk(p, parents Arg) end {
 	if b.seq.way == nil {
 		b.seq.way = buffer("way", unix.PathMax+256)
 	}
@@ -174,7 +177,7 @@ func (b *builder) walk(p string, tight uint32) end {
 	at, from, n, c := b.tmp("at"), b.tmp("from"), b.tmp("n"), b.tmp("byte")
 	dir, next, name := b.tmp("directory"), b.tmp("next"), b.tmp("name")
 	have, last, missing := b.label(), b.label(), b.label()
-	b.set(from, b.str(p[1:]))
+	b.set(from, p)
 	b.set(at, Ref(way))
 	b.op(SysOpenat2, Slot(b.root), b.str("."), Ref(howInRoot), Num(24)).to(dir)
 	loop := b.here()
@@ -187,7 +190,7 @@ func (b *builder) walk(p string, tight uint32) end {
 	b.ifEqual(Slot(c), 0xff, Num(0), last)
 	b.op(SysOpenat2, Slot(b.root), Ref(way), Ref(howInRootDir), Num(24)).to(next).then(have).orElse(missing)
 	b.mark(missing)
-	b.op(SysMkdirat, Slot(dir), Slot(name), octal(uint64(0o755&^tight))).on(int(unix.EEXIST), Next)
+	b.op(SysMkdirat, Slot(dir), Slot(name), parents).on(int(unix.EEXIST), Next)
 	b.op(SysOpenat2, Slot(b.root), Ref(way), Ref(howInRootDir), Num(24)).to(next).retryOn(int(unix.EAGAIN))
 	b.mark(have)
 	b.op(SysClose, Slot(dir))

@@ -1,6 +1,6 @@
 // Command prelude puts a launcher image in front of a cloche executable: what
 // `cloche run CMD` does, begun before the Go runtime, see package plan's Prelude; and the
-// program of cmd/bwrap beside it, for bubblewrap's command line.
+// program of cmd/bwrap beside it, for bubblewrap's command line, with an image that reads what of that is plain.
 // `make build` runs it on the machine that cloche is built for. Where it can't,
 // it says why, and leaves the executable as it is: that works all the same.
 package main
@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 
+	front "github.com/cloche-sandbox/cloche/internal/bwrap"
 	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 )
@@ -43,7 +44,11 @@ func fuse(name, bwrap string) error {
 	if err != nil {
 		return err
 	}
-	pl, err := supervise.PlanPrelude(x, second.Entry)
+	argv, err := supervise.ArgvImage(front.Argv())
+	if err != nil {
+		return err
+	}
+	pl, err := supervise.PlanPrelude(x, second.Entry, front.Argv(), len(argv))
 	if err != nil {
 		return err
 	}
@@ -51,7 +56,7 @@ func fuse(name, bwrap string) error {
 	if err != nil {
 		return err
 	}
-	fused, err := launcher.Fuse(program, beside, image)
+	fused, err := launcher.Fuse(program, beside, argv, image)
 	if err != nil {
 		return err
 	}

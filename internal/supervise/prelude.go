@@ -19,8 +19,9 @@ import (
 
 // PlanPrelude plans what stands in front of a program, on this host: a plain
 // `cloche run` under the default profile. beside is the entry of a second program, for
-// bubblewrap's command line, or 0.
-func PlanPrelude(x launcher.Executable, beside uint64) (*plan.Plan, error) {
+// bubblewrap's command line, or 0; argv is what of that command line the image of
+// ArgvImage reads itself, which is length bytes long, or nil.
+func PlanPrelude(x launcher.Executable, beside uint64, argv *plan.Argv, length int) (*plan.Plan, error) {
 	p, _ := policy.Builtin("default")
 	if err := policy.Expand(p, "", plan.WorkingDirectory); err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func PlanPrelude(x launcher.Executable, beside uint64) (*plan.Plan, error) {
 	plan.PreludeFacts(&facts)
 	statPaths(&facts, p)
 	facts.CapEff = 0 // whoever runs it may have fewer privileges than its maker
-	pre := &plan.Prelude{Entry: x.Entry, Beside: beside}
+	pre := &plan.Prelude{Entry: x.Entry, Beside: beside, Argv: argv, ArgvAt: launcher.BaseArgv, ArgvLen: uint64(length)}
 	if p.Limits.Pids > 0 {
 		if pre.Hierarchy, err = countingHierarchy(); err != nil {
 			return nil, err
@@ -50,6 +51,33 @@ func PlanPrelude(x launcher.Executable, beside uint64) (*plan.Plan, error) {
 		Filter: f.prog, FilterFlags: f.flags, InitFilter: seccomp.InitProgram(facts.GOARCH, false),
 		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: pre}},
 	})
+}
+
+// PlanArgv plans an image that reads a command line itself, on a host of which facts tell.
+func PlanArgv(argv *plan.Argv, facts host.Facts) (*plan.Plan, error) {
+	return plan.Compile(plan.Input{
+		Policy: plan.ArgvPolicy(), Facts: facts, StatusFD: plan.PreludeStatusFD, ControlFD: -1, CgroupFD: -1,
+		InitFilter: seccomp.InitProgram(facts.GOARCH, false), Manner: plan.ArgvManner(argv.Name), Sequence: []plan.Act{},
+		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: &plan.Prelude{Argv: argv}}},
+	})
+}
+
+// ArgvImage is that image for this host.
+func ArgvImage(argv *plan.Argv) ([]byte, error) {
+	facts, err := host.Quick()
+	if err != nil {
+		return nil, err
+	}
+	facts.CapEff = 0 // as of PlanPrelude
+	pl, err := PlanArgv(argv, facts)
+	if err != nil {
+		return nil, err
+	}
+	im, err := assemble(pl)
+	if err != nil {
+		return nil, err
+	}
+	return im.ELF, nil
 }
 
 // countingHierarchy is the hierarchy that counts processes.
