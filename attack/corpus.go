@@ -61,6 +61,7 @@ var corpus = [...]*Attack{
 	&makeDeviceNode,
 	&openDeviceNode,
 	&openByHandle,
+	&writeRecord,
 	&missingName,
 	&linkAboveMountPoint,
 	&linkAboveHidden,

@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloche-sandbox/cloche/internal/program"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 	"github.com/cloche-sandbox/cloche/policy"
 )
@@ -222,6 +221,9 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 		env = os.Environ()
 	}
 	p, args, err := resolve(c.Policy, c.Args, env, c.Dir)
+	if err == nil {
+		p, err = hideRecords(p, env)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -234,49 +236,6 @@ func (c *Cmd) spec() (*supervise.Spec, error) {
 		s.Decided = c.decided
 	}
 	return s, nil
-}
-
-// resolve makes a policy's paths absolute and checks it. Where it shows the
-// command, args are its arguments, and are returned as they are inside.
-func resolve(p *policy.Policy, args, env []string, dir string) (*policy.Policy, []string, error) {
-	if dir == "" {
-		var err error
-		if dir, err = os.Getwd(); err != nil {
-			return nil, nil, fmt.Errorf("sandbox: the working directory can't be found: %w; cd to one that exists", err)
-		}
-	}
-	home := ""
-	for _, kv := range env {
-		if v, ok := strings.CutPrefix(kv, "HOME="); ok {
-			home = v
-		}
-	}
-	if p.ShowCommand {
-		p = p.Clone()
-		args = program.Show(p, args, p.Environ(env), home, dir)
-		p, err := expand(p, home, dir)
-		return p, args, err
-	}
-	k := resolved{written: p, home: home, dir: dir}
-	if q := k.recall(); q != nil {
-		return q, args, nil
-	}
-	q, err := expand(p.Clone(), home, dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	k.keep(q)
-	return q, args, nil
-}
-
-func expand(p *policy.Policy, home, dir string) (*policy.Policy, error) {
-	if err := policy.Expand(p, home, dir); err != nil {
-		return nil, err
-	}
-	if err := policy.Validate(p); err != nil {
-		return nil, err
-	}
-	return p, nil
 }
 
 // input is stdin as a file, with a goroutine that copies where it is none.

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/cloche-sandbox/cloche/internal/document"
+	"github.com/cloche-sandbox/cloche/internal/named"
 	"github.com/cloche-sandbox/cloche/policy"
 	"github.com/cloche-sandbox/cloche/seccomp/profile"
 )
@@ -113,9 +114,27 @@ func (i *invocation) expanded() (*policy.Policy, error) {
 	return expand(p)
 }
 
-// expand makes the paths of a policy absolute for the caller, and checks it.
-// package sandbox does the same for what it starts.
+// expand makes a policy what package sandbox makes of it before it starts anything, but for a
+// directory that it would make.
 func expand(p *policy.Policy) (*policy.Policy, error) {
+	p, err := expandAnywhere(p)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := named.Dir()
+	if err != nil {
+		return p, nil // then no command looks for records
+	}
+	q, err := named.Hide(p, dir, false)
+	if err != nil || q == p {
+		return q, err
+	}
+	return q, policy.Validate(q)
+}
+
+// expandAnywhere makes the paths of a policy absolute for the caller, and checks it: what holds of it
+// on other machines, too, and for other users.
+func expandAnywhere(p *policy.Policy) (*policy.Policy, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("the working directory can't be found: %w; cd to one that exists", err)

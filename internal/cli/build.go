@@ -24,7 +24,7 @@ func build(inv *invocation) error {
 		return err
 	}
 	inv.args = showCommand(p, inv.args)
-	if p, err = expand(p); err != nil {
+	if p, err = expandAnywhere(p); err != nil {
 		return err
 	}
 	if err := plan.NeedsSupervisor(p); err != nil {

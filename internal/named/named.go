@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloche-sandbox/cloche/internal/plan"
@@ -63,8 +64,22 @@ const DirVariable = "CLOCHE_STATE_DIR"
 
 // Dir is the directory of this user's records: $XDG_RUNTIME_DIR/cloche, and for root
 // /run/cloche. It lasts until the machine is restarted, as sandboxes do.
-func Dir() (string, error) {
-	if dir := os.Getenv(DirVariable); dir != "" {
+func Dir() (string, error) { return dirBy(os.Getenv) }
+
+// DirIn is Dir for a command with that environment.
+func DirIn(env []string) (string, error) {
+	return dirBy(func(name string) (value string) {
+		for _, kv := range env {
+			if v, ok := strings.CutPrefix(kv, name+"="); ok {
+				value = v
+			}
+		}
+		return value
+	})
+}
+
+func dirBy(getenv func(string) string) (string, error) {
+	if dir := getenv(DirVariable); dir != "" {
 		if !path.IsAbs(dir) {
 			return "", fmt.Errorf("%s=%s is no absolute path; name a directory of yours", DirVariable, dir)
 		}
@@ -74,7 +89,7 @@ func Dir() (string, error) {
 	if uid == 0 {
 		return "/run/cloche", nil
 	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); path.IsAbs(dir) {
+	if dir := getenv("XDG_RUNTIME_DIR"); path.IsAbs(dir) {
 		return path.Join(dir, "cloche"), nil
 	}
 	dir := "/run/user/" + strconv.Itoa(uid)

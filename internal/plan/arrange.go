@@ -51,14 +51,9 @@ func SourcePaths(p *policy.Policy) []string {
 	paths := make([]string, 0, len(p.Mounts))
 	for i := range p.Mounts {
 		m := &p.Mounts[i]
-		switch m.Kind {
-		case policy.Read, policy.Write:
-			paths = append(paths, sourceOf(m))
-		case policy.Overlay:
-			paths = append(paths, overlayLower(m)...)
-			if m.Upper != "" {
-				paths = append(paths, m.Upper, overlayWork(m), commonDir(m.Upper, overlayWork(m)))
-			}
+		paths = append(paths, Sources(m)...)
+		if m.Kind == policy.Overlay && m.Upper != "" {
+			paths = append(paths, overlayWork(m), commonDir(m.Upper, overlayWork(m)))
 		}
 	}
 	return paths
@@ -244,6 +239,21 @@ func (b *arrangement) isShown(real string, i int, kinds ...policy.MountKind) boo
 		}
 	}
 	return best >= 0 && slices.Contains(kinds, b.mounts[best].Kind)
+}
+
+// Sources lists the host paths whose content a mount shows.
+func Sources(m *policy.Mount) []string {
+	switch m.Kind {
+	case policy.Read, policy.Write:
+		return []string{sourceOf(m)}
+	case policy.Overlay:
+		layers := overlayLower(m)
+		if m.Upper != "" {
+			layers = append(layers[:len(layers):len(layers)], m.Upper)
+		}
+		return layers
+	}
+	return nil
 }
 
 func sourceOf(m *policy.Mount) string {

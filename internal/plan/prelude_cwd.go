@@ -68,10 +68,10 @@ func (b *builder) bytes(s string) Arg {
 
 // readEnvironment finds HOME, and leaves where a variable says something else than
 // the kernel: PWD another name of the working directory (Go's os.Getwd believes it),
-// or that this process is there to explain a failure.
+// that records are where it does not look for them, or that this process is there to explain a failure.
 func (d *decider) readEnvironment(cwdLen, home Var) {
 	from, p, at, c := d.tmp("from"), d.tmp("pointer"), d.tmp("at"), d.tmp("byte")
-	isHome, isPWD, end := d.label(), d.label(), d.label()
+	isHome, isPWD, isRun, end := d.label(), d.label(), d.label(), d.label()
 	d.set(home, Num(0))
 	d.set(from, Slot(VarEnvp))
 	loop := d.here()
@@ -79,8 +79,16 @@ func (d *decider) readEnvironment(cwdLen, home Var) {
 	d.ifEqual(Slot(p), ^uint64(0), Num(0), end)
 	d.advance(from, 8)
 	d.op(Compare, Slot(p), d.str(ExplainVariable+"="), Num(uint64(len(ExplainVariable)+1))).then(d.leave).orElse(Following)
+	// Records that lie below none of topNames may lie in the working directory: to be hidden there.
+	d.op(Compare, Slot(p), d.str(recordsVariable+"="), Num(uint64(len(recordsVariable)+1))).then(d.leave).orElse(Following)
+	d.op(Compare, Slot(p), d.str(runtimeVariable+"="), Num(uint64(len(runtimeVariable)+1))).then(isRun).orElse(Following)
 	d.op(Compare, Slot(p), d.str("HOME="), Num(5)).then(isHome).orElse(Following)
 	d.op(Compare, Slot(p), d.str("PWD="), Num(4)).then(isPWD).orElse(loop)
+	d.mark(isRun)
+	d.advance(p, uint64(len(runtimeVariable)+1))
+	d.op(Compare, Slot(p), d.bytes("/run/"), Num(5)).orElse(d.leave)
+	d.clean(p)
+	d.jump(loop)
 	d.mark(isPWD)
 	d.advance(p, 4)
 	d.op(Compare, Slot(p), Ref(d.cwd), Slot(cwdLen)).then(loop).orElse(d.leave)
@@ -91,19 +99,8 @@ func (d *decider) readEnvironment(cwdLen, home Var) {
 	d.ifEqual(Slot(home), ^uint64(0), Num(0), d.leave)
 	d.op(Load, Slot(home), Num(1)).to(c)
 	d.equal(Slot(c), ^uint64(0), Num('/'))
-	// With ".." the name and the directory may be two things, and what is compared
-	// by name has one name.
 	d.set(at, Slot(home))
-	clean := d.label()
-	next := d.here()
-	d.op(Load, Slot(at), Num(1)).to(c)
-	d.ifEqual(Slot(c), ^uint64(0), Num(0), clean)
-	for _, s := range [...]string{"//", "/."} {
-		d.op(Compare, Slot(at), d.str(s), Num(2)).then(d.leave).orElse(Following)
-	}
-	d.advance(at, 1)
-	d.jump(next)
-	d.mark(clean)
+	d.clean(at)
 	// By name the directory holds the home too, if a link leads out on the way.
 	apart := d.label()
 	d.op(Alu, Slot(cwdLen), Num(0), Num(^uint64(0)), Num(0), Int(-1)).to(c)
@@ -113,6 +110,21 @@ func (d *decider) readEnvironment(cwdLen, home Var) {
 	d.ifEqual(Slot(c), ^uint64(0), Num('/'), d.leave)
 	d.ifEqual(Slot(c), ^uint64(0), Num(0), d.leave)
 	d.mark(apart)
+}
+
+// clean leaves where a path has "..", with which the name and the directory may be two things, or
+// another name than one that is compared. at comes to its end.
+func (d *decider) clean(at Var) {
+	c, end := d.tmp("byte"), d.label()
+	next := d.here()
+	d.op(Load, Slot(at), Num(1)).to(c)
+	d.ifEqual(Slot(c), ^uint64(0), Num(0), end)
+	for _, s := range [...]string{"//", "/."} {
+		d.op(Compare, Slot(at), d.str(s), Num(2)).then(d.leave).orElse(Following)
+	}
+	d.advance(at, 1)
+	d.jump(next)
+	d.mark(end)
 }
 
 // holdsNot leaves where the working directory is the home or holds it: it goes up

@@ -157,7 +157,16 @@ func TestSame(t *testing.T) {
 		"no environment":    func(s *start) { s.env = []string{}; s.args = sh("env | sort; pwd") },
 		"a forged report":   func(s *start) { s.env = append(s.env, "CLOCHE_EXPLAIN=0:0:3:1"); s.args = sh("echo ran; env | sort") },
 		"a report to start": func(s *start) { s.env = append(s.env, "CLOCHE_EXPLAIN=0:0:0:1"); s.args = sh("echo ran; env | sort") },
-		"stdin is a file":   func(s *start) { s.args = sh("cat"); s.raw = func(c *exec.Cmd) { c.Stdin = strings.NewReader("hello") } },
+		"records here": func(s *start) {
+			s.env = append(s.env, "CLOCHE_STATE_DIR="+filepath.Join(work, "records", strconv.Itoa(s.uid)))
+			s.args = sh("ls -aR records")
+		},
+		"a runtime directory here": func(s *start) {
+			s.env = append(s.env, "XDG_RUNTIME_DIR="+work)
+			s.args = sh("ls -a; ls cloche")
+		},
+		"a runtime directory": func(s *start) { s.env = append(s.env, "XDG_RUNTIME_DIR=/run/user/7"); s.args = sh(inside) },
+		"stdin is a file":     func(s *start) { s.args = sh("cat"); s.raw = func(c *exec.Cmd) { c.Stdin = strings.NewReader("hello") } },
 		"more descriptors": func(s *start) {
 			s.args = sh("ls /proc/self/fd | wc -l")
 			s.raw = func(c *exec.Cmd) { c.ExtraFiles = []*os.File{os.Stdin, os.Stderr} }

@@ -35,11 +35,8 @@ type Store struct {
 // refused: they could put entries there. Without create a missing one is ErrNotExist.
 func OpenStore(path string, create bool) (*Store, error) {
 	if create {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nil, fmt.Errorf("state: %w; name another directory", err)
-		}
-		if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("state: %w; name another directory", err)
+		if err := MakeStore(path); err != nil {
+			return nil, err
 		}
 	}
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -58,6 +55,17 @@ func OpenStore(path string, create bool) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// MakeStore makes the directory at path, with those above it. What is there already stays as it is.
+func MakeStore(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("state: %w; name another directory", err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("state: %w; name another directory", err)
+	}
+	return nil
 }
 
 // checkOwn refuses what others than the caller could have made or can change.
