@@ -86,8 +86,8 @@ func Convert(i *Invocation, w *World) (*Sandbox, error) {
 	if i.ExecLabel != nil {
 		m.ExecLabel = *i.ExecLabel
 	}
-	if i.PIDNS >= 0 && i.UnsharePID {
-		return nil, errors.New("--pidns with --unshare-pid: Cloche makes no pid namespace below one that it joins; join it from a process that lives in it (nsenter --pid), or leave one of the two out")
+	if i.FileLabel != nil {
+		m.FileLabel = *i.FileLabel
 	}
 	i.capabilities(p, m, w)
 	i.descriptors(m)

@@ -100,6 +100,7 @@ func TestJoined(t *testing.T) {
 			{"--ro-bind / / --userns 3", "readlink /proc/self/ns/user", user + "\n"},
 			{"--ro-bind / / --userns 3 --unshare-pid --proc /proc", "readlink /proc/self/ns/user; test $$ -lt 9 && echo its own", user + "\nits own\n"},
 			{"--ro-bind / / --userns 3 --pidns 4 --proc /proc", "readlink /proc/self/ns/user /proc/self/ns/pid; test -e /proc/1/comm && echo seen", user + "\n" + pid + "\nseen\n"},
+			{"--ro-bind / / --userns 3 --pidns 4 --unshare-pid --proc /proc", "readlink /proc/self/ns/user; test $(readlink /proc/self/ns/pid) != " + pid + " && test $$ -lt 9 && grep NSpid /proc/1/status | wc -w", user + "\n2\n"},
 			{"--ro-bind / / --userns 3 --userns2 5", "readlink /proc/self/ns/user; test -d /proc/self/fd && echo alive", second + "\nalive\n"},
 			{"--ro-bind / / --userns 3 --unshare-net --unshare-ipc --unshare-uts --hostname inside", "uname -n; grep -c : /proc/net/dev", "inside\n1\n"},
 		} {

@@ -86,9 +86,6 @@ func (b *program) main() (int, error) {
 	if (inv.ExecLabel != nil || inv.FileLabel != nil) && !labels() {
 		return 1, errors.New("labeling not supported on this system")
 	}
-	if inv.FileLabel != nil {
-		return 1, errors.New("--file-label is not supported: what a sandbox holds gets the label that the policy of SELinux gives it; leave the option out")
-	}
 	s, err := Convert(inv, world(inv))
 	if err != nil {
 		return 1, err

@@ -40,6 +40,7 @@ type Manner struct {
 	CwdElse []string // where the policy's Cwd is not there inside: these, in order; PWD follows
 
 	ExecLabel string // SELinux context of the command; "": the default one
+	FileLabel string // of what lies in the sandbox's own tmpfs, mount(8) context=; the same
 }
 
 // Lock is a file inside that a lock is held on, fcntl(2), F_RDLCK.

@@ -57,6 +57,7 @@ const (
 	cCloneVM
 	cCloneVfork
 	cCloneFiles
+	cClonePidfd
 	cWnohang
 	cWuntraced
 	cSockDgram
@@ -116,6 +117,7 @@ var constants = [...]struct {
 	cCloneVM:         {"CLONE_VM", unix.CLONE_VM},
 	cCloneVfork:      {"CLONE_VFORK", unix.CLONE_VFORK},
 	cCloneFiles:      {"CLONE_FILES", unix.CLONE_FILES},
+	cClonePidfd:      {"CLONE_PIDFD", unix.CLONE_PIDFD},
 	cWnohang:         {"WNOHANG", unix.WNOHANG},
 	cWuntraced:       {"WUNTRACED", unix.WUNTRACED},
 	cSockDgram:       {"SOCK_DGRAM", unix.SOCK_DGRAM},

@@ -184,6 +184,27 @@ func TestGoldenPrelude(t *testing.T) {
 	golden(t, "default-prelude", preludeInput(t))
 }
 
+// TestFileLabel: what the sandbox makes for itself lies in file systems that have the label, the one that others are
+// directories of as well.
+func TestFileLabel(t *testing.T) {
+	in := input(t, ArgvPolicy())
+	in.Manner, in.Standalone = ArgvManner("labeller"), &Standalone{InPlace: &InPlace{}}
+	in.Manner.FileLabel = "system_u:object_r:container_file_t:s0"
+	in.Sequence = []Act{{Kind: ActTmpfs, Dest: "/small", Mode: 0o755, Size: 65536}, {Kind: ActTmpfs, Dest: "/tmp", Mode: 0o1777}}
+	pl, err := Compile(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := pl.WriteText(&text); err != nil {
+		t.Fatal(err)
+	}
+	made := strings.Count(text.String(), `fsopen("tmpfs"`)
+	if n := strings.Count(text.String(), `FSCONFIG_SET_STRING, "context", "`+in.Manner.FileLabel+`"`); n != made || n != 2 {
+		t.Errorf("%d of %d file systems have the label:\n%s", n, made, text.String())
+	}
+}
+
 // TestGoldenArgv is the plan of an image that reads its command line.
 func TestGoldenArgv(t *testing.T) {
 	in := input(t, ArgvPolicy())

@@ -62,6 +62,8 @@ func (b *builder) launcher() {
 	inside := b.label()
 	if b.argv() != nil {
 		b.op(SysClone, Slot(b.said.flags), null, null, null, null).to(pid)
+	} else if b.in.Manner != nil && b.in.Manner.PIDNamespace >= 0 {
+		b.cloneElsewhere(pid, flags, inside)
 	} else if b.in.CgroupFD >= 0 {
 		// Linux 5.7: born in its cgroup, with no attach afterwards.
 		f := Flags(append(flags, cCloneIntoCgroup)...)

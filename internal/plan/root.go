@@ -159,6 +159,9 @@ func (b *builder) newTmpfs(v Var, mode string, size policy.Size) {
 	if size > 0 {
 		b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("size"), b.str(strconv.FormatInt(int64(size), 10)), Num(0))
 	}
+	if m := b.in.Manner; m != nil && m.FileLabel != "" {
+		b.op(SysFsconfig, Slot(fs), Flags(cfgString), b.str("context"), b.str(m.FileLabel), Num(0))
+	}
 	b.op(SysFsconfig, Slot(fs), Flags(cfgCreate), null, null, Num(0))
 	b.op(SysFsmount, Slot(fs), Flags(cFsmCloexec), Flags(cAttrNosuid, cAttrNodev)).to(v)
 	b.op(SysClose, Slot(fs))
