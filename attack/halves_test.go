@@ -107,7 +107,7 @@ func (a *Attack) half(t *testing.T, on *Layer) Outcome {
 var launcherDescriptors = &Layer{Name: "descriptors closed", Step: "descriptors", Call: "close_range"}
 
 // without is a sandbox as an executable, of which the plan misses some layers.
-func without(p *policy.Policy, dir string, layers []*Layer) Box {
+func without(p *policy.Policy, dir string, layers []*Layer) boxFunc {
 	return boxFunc(func(argv []string) (Bare, error) {
 		if err := policy.Expand(p, dir, "/"); err != nil {
 			return Bare{}, err

@@ -31,11 +31,19 @@ func hold() int {
 	return 0
 }
 
+// holder is a sandbox to be joined.
+type holder interface {
+	// hold starts it; end ends it.
+	hold(ctx context.Context, exe string) (t *sandbox.Target, end func(), err error)
+}
+
 // joined is a sandbox in which the attacker is not the first command, but one that joins,
 // as by `cloche exec`.
-type joined struct{ Sandboxed }
+type joined struct {
+	holder
+	env []string // the caller's beyond the program's own
+}
 
-// hold starts the sandbox that is to be joined; end ends it.
 func (s Sandboxed) hold(ctx context.Context, exe string) (t *sandbox.Target, end func(), err error) {
 	first := sandbox.Command(ctx, s.Policy, exe, Arg, holderRole)
 	first.Env = append(os.Environ(), s.Env...)
@@ -67,14 +75,14 @@ func (s Sandboxed) hold(ctx context.Context, exe string) (t *sandbox.Target, end
 }
 
 // Run runs the attacker.
-func (s joined) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
-	t, end, err := s.hold(ctx, argv[0])
+func (j joined) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
+	t, end, err := j.hold(ctx, argv[0])
 	if err != nil {
 		return Ended{}, err
 	}
 	defer end()
 	c := sandbox.Join(ctx, t, argv[0], argv[1:]...)
-	c.Stdout, c.ExtraFiles, c.Env = stdout, files, t.Policy.Environ(append(os.Environ(), s.Env...))
+	c.Stdout, c.ExtraFiles, c.Env = stdout, files, t.Policy.Environ(append(os.Environ(), j.env...))
 	var words bytes.Buffer
 	c.Stderr = &words
 	err = c.Run()
@@ -90,22 +98,22 @@ const ExplainVariable = supervise.ExplainVariable
 
 // joinedByImage is joined by the image that lies in a sandbox's record, which `cloche exec`
 // executes before there is a Go runtime.
-type joinedByImage struct{ Sandboxed }
+type joinedByImage joined
 
 // ErrNotPlain is why an image is no way in.
 var ErrNotPlain = errors.New("an image joins with plain commands alone")
 
 // Run runs the attacker.
-func (s joinedByImage) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
+func (j joinedByImage) Run(ctx context.Context, argv []string, files []*os.File, stdout io.Writer) (Ended, error) {
 	if len(files) > 0 {
 		return Ended{}, ErrNotPlain
 	}
-	t, end, err := s.hold(ctx, argv[0])
+	t, end, err := j.hold(ctx, argv[0])
 	if err != nil {
 		return Ended{}, err
 	}
 	defer end()
-	image, err := imageToJoin(t, t.Policy.Environ(append(os.Environ(), s.Env...)))
+	image, err := imageToJoin(t, t.Policy.Environ(append(os.Environ(), j.env...)))
 	if err != nil {
 		return Ended{}, err
 	}
@@ -171,13 +179,13 @@ func imageToJoin(t *sandbox.Target, env []string) (*os.File, error) {
 
 // JoiningByImage is Joining by an image.
 func (a *Attack) JoiningByImage(ctx context.Context, p *policy.Policy) (Outcome, error) {
-	return a.joining(ctx, p, func(s Sandboxed) Box { return joinedByImage{s} })
+	return a.joining(ctx, p, func(s Sandboxed) Box { return joinedByImage{s, s.Env} })
 }
 
 // Joining is Under for an attacker that joins a sandbox which is there already. It must be
 // confined no less than that sandbox's first command.
 func (a *Attack) Joining(ctx context.Context, p *policy.Policy) (Outcome, error) {
-	return a.joining(ctx, p, func(s Sandboxed) Box { return joined{s} })
+	return a.joining(ctx, p, func(s Sandboxed) Box { return joined{s, s.Env} })
 }
 
 func (a *Attack) joining(ctx context.Context, p *policy.Policy, join func(Sandboxed) Box) (Outcome, error) {
