@@ -29,7 +29,7 @@ func job(t *testing.T, who *syscall.Credential, dir string, env []string, name s
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
-	cmd.Env = append([]string{"PATH=" + filepath.Dir(ours(t)) + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "LANG=C.UTF-8"}, env...)
+	cmd.Env = append([]string{"PATH=" + filepath.Dir(fused(t)) + ":/usr/local/bin:/usr/bin:/bin", "HOME=" + dir, "LANG=C.UTF-8"}, env...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
@@ -97,7 +97,7 @@ func flatpak(t *testing.T, who *syscall.Credential, dir string) {
 		who = &syscall.Credential{Uid: nobody, Gid: nobody}
 	}
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
-	env := []string{"FLATPAK_BWRAP=" + ours(t), "XDG_RUNTIME_DIR=" + dir + "/run", "XDG_DATA_HOME=" + dir + "/data"}
+	env := []string{"FLATPAK_BWRAP=" + fused(t), "XDG_RUNTIME_DIR=" + dir + "/run", "XDG_DATA_HOME=" + dir + "/data"}
 	if err := os.Mkdir(dir+"/run", 0o700); err != nil {
 		t.Fatal(err)
 	}

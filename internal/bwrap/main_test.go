@@ -9,7 +9,6 @@ import (
 
 	"github.com/cloche-sandbox/cloche/internal/bwrap"
 	_ "github.com/cloche-sandbox/cloche/internal/bwrap/early" // the test binary, when it is called bwrap
-	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/needs"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 )
@@ -41,32 +40,15 @@ func fused(t testing.TB) string {
 	t.Helper()
 	f := &fusedProgram
 	f.once.Do(func() {
-		argv, err := supervise.ArgvImage(bwrap.Argv())
-		if err != nil {
-			f.missing = err
-			return
-		}
 		var file []byte
 		if file, f.err = os.ReadFile("/proc/self/exe"); f.err != nil {
 			return
 		}
-		x, err := launcher.ReadExecutable(file)
-		if err != nil {
-			f.err = err
+		file, err := supervise.WithPrelude(file, nil, bwrap.Argv())
+		if f.missing = err; err != nil {
 			return
 		}
-		pl, err := supervise.PlanPrelude(x, 0, bwrap.Argv(), len(argv))
-		if err != nil {
-			f.missing = err
-			return
-		}
-		image, err := supervise.Executable(pl)
-		if err == nil {
-			file, err = launcher.Fuse(file, nil, argv, image)
-		}
-		if err == nil {
-			f.dir, err = os.MkdirTemp("", "cloche-bwrap-")
-		}
+		f.dir, err = os.MkdirTemp("", "cloche-bwrap-")
 		if err == nil {
 			err = os.Chmod(f.dir, 0o755)
 		}

@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	front "github.com/cloche-sandbox/cloche/internal/bwrap"
-	"github.com/cloche-sandbox/cloche/internal/launcher"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 )
 
@@ -32,31 +31,11 @@ func fuse(name, bwrap string) error {
 	if err != nil {
 		return err
 	}
-	x, err := launcher.ReadExecutable(program)
-	if err != nil {
-		return err
-	}
 	beside, err := os.ReadFile(bwrap)
 	if err != nil {
 		return err
 	}
-	second, err := launcher.ReadBeside(beside)
-	if err != nil {
-		return err
-	}
-	argv, err := supervise.ArgvImage(front.Argv())
-	if err != nil {
-		return err
-	}
-	pl, err := supervise.PlanPrelude(x, second.Entry, front.Argv(), len(argv))
-	if err != nil {
-		return err
-	}
-	image, err := supervise.Executable(pl)
-	if err != nil {
-		return err
-	}
-	fused, err := launcher.Fuse(program, beside, argv, image)
+	fused, err := supervise.WithPrelude(program, beside, front.Argv())
 	if err != nil {
 		return err
 	}

@@ -17,11 +17,41 @@ import (
 	"github.com/cloche-sandbox/cloche/seccomp"
 )
 
-// PlanPrelude plans what stands in front of a program, on this host: a plain
-// `cloche run` under the default profile. beside is the entry of a second program, for
-// bubblewrap's command line, or 0; argv is what of that command line the image of
-// ArgvImage reads itself, which is length bytes long, or nil.
-func PlanPrelude(x launcher.Executable, beside uint64, argv *plan.Argv, length int) (*plan.Plan, error) {
+// WithPrelude is a program, the content of an executable, with what stands in front of it, made on this host: an image that carries out a plain `cloche run`
+// under the default profile. beside is a second program, for bubblewrap's command line, or nil; argv
+// is what of that command line a second image reads itself, or nil.
+func WithPrelude(program, beside []byte, argv *plan.Argv) ([]byte, error) {
+	x, err := launcher.ReadExecutable(program)
+	if err != nil {
+		return nil, err
+	}
+	pre := &plan.Prelude{Entry: x.Entry, Argv: argv, ArgvAt: launcher.BaseArgv}
+	if beside != nil {
+		second, err := launcher.ReadBeside(beside)
+		if err != nil {
+			return nil, err
+		}
+		pre.Beside = second.Entry
+	}
+	var reader []byte
+	if argv != nil {
+		if reader, err = argvImage(argv); err != nil {
+			return nil, err
+		}
+		pre.ArgvLen = uint64(len(reader))
+	}
+	pl, err := planPrelude(pre)
+	if err != nil {
+		return nil, err
+	}
+	image, err := Executable(pl)
+	if err != nil {
+		return nil, err
+	}
+	return launcher.Fuse(program, beside, reader, image)
+}
+
+func planPrelude(pre *plan.Prelude) (*plan.Plan, error) {
 	p, _ := policy.Builtin("default")
 	if err := policy.Expand(p, "", plan.WorkingDirectory); err != nil {
 		return nil, err
@@ -36,7 +66,6 @@ func PlanPrelude(x launcher.Executable, beside uint64, argv *plan.Argv, length i
 	plan.PreludeFacts(&facts)
 	statPaths(&facts, p)
 	facts.CapEff = 0 // whoever runs it may have fewer privileges than its maker
-	pre := &plan.Prelude{Entry: x.Entry, Beside: beside, Argv: argv, ArgvAt: launcher.BaseArgv, ArgvLen: uint64(length)}
 	if p.Limits.Pids > 0 {
 		if pre.Hierarchy, err = countingHierarchy(); err != nil {
 			return nil, err
@@ -53,23 +82,18 @@ func PlanPrelude(x launcher.Executable, beside uint64, argv *plan.Argv, length i
 	})
 }
 
-// PlanArgv plans an image that reads a command line itself, on a host of which facts tell.
-func PlanArgv(argv *plan.Argv, facts host.Facts) (*plan.Plan, error) {
-	return plan.Compile(plan.Input{
-		Policy: plan.ArgvPolicy(), Facts: facts, StatusFD: plan.PreludeStatusFD, ControlFD: -1, CgroupFD: -1,
-		InitFilter: seccomp.InitProgram(facts.GOARCH, false), Manner: plan.ArgvManner(argv.Name), Sequence: []plan.Act{},
-		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: &plan.Prelude{Argv: argv}}},
-	})
-}
-
-// ArgvImage is that image for this host.
-func ArgvImage(argv *plan.Argv) ([]byte, error) {
+// argvImage is an image that reads a command line itself.
+func argvImage(argv *plan.Argv) ([]byte, error) {
 	facts, err := host.Quick()
 	if err != nil {
 		return nil, err
 	}
-	facts.CapEff = 0 // as of PlanPrelude
-	pl, err := PlanArgv(argv, facts)
+	facts.CapEff = 0 // as of planPrelude
+	pl, err := plan.Compile(plan.Input{
+		Policy: plan.ArgvPolicy(), Facts: facts, StatusFD: plan.PreludeStatusFD, ControlFD: -1, CgroupFD: -1,
+		InitFilter: seccomp.InitProgram(facts.GOARCH, false), Manner: plan.ArgvManner(argv.Name), Sequence: []plan.Act{},
+		Standalone: &plan.Standalone{InPlace: &plan.InPlace{ReadFD: plan.PreludeReadFD, ExeFD: plan.PreludeExeFD, Prelude: &plan.Prelude{Argv: argv}}},
+	})
 	if err != nil {
 		return nil, err
 	}
