@@ -185,6 +185,9 @@ func (g *Group) openCPU() (err error) {
 	return nil
 }
 
+// CPUTimeFD is the file that CPUTime reads, or -1.
+func (g *Group) CPUTimeFD() int { return g.cpuFD }
+
 // CPUTime is the user and system time of all processes of the group so far,
 // those that are gone included: one pread(2). It needs Options.CPUTime.
 func (g *Group) CPUTime() (time.Duration, error) {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -125,7 +126,11 @@ func TestDetachedAlone(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		requireSandbox(t)
 		t.Setenv(named.DirVariable, t.TempDir()+"/sandboxes")
-		if out, err := cloche("run", "--name", "alone", "--detach", "--wall-time", "1h", "--", "sleep", "1000").CombinedOutput(); err != nil {
+		args := []string{"run", "--name", "alone", "--detach", "--wall-time", "1h"}
+		if os.Geteuid() == 0 { // who may make a cgroup
+			args = append(args, "--cpu-time", "1h", "--memory", "64M")
+		}
+		if out, err := cloche(append(args, "--", "sleep", "1000")...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 		t.Cleanup(func() {
@@ -139,6 +144,19 @@ func TestDetachedAlone(t *testing.T) {
 		}
 		if exe, err := os.Readlink("/proc/" + strconv.Itoa(s.Owner.Pid) + "/exe"); err != nil || !strings.HasPrefix(exe, "/memfd:cloche") {
 			t.Errorf("what stays executes %q: %v", exe, err)
+		}
+		// It looks at the CPU time no oftener than that could be over.
+		switches := func() string {
+			time.Sleep(100 * time.Millisecond)
+			status, err := os.ReadFile("/proc/" + strconv.Itoa(s.Owner.Pid) + "/status")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, n, _ := strings.Cut(string(status), "\nvoluntary_ctxt_switches:")
+			return n
+		}
+		if before, after := switches(), switches(); before != after {
+			t.Errorf("it wakes up with nothing to do: %s, then %s", before, after)
 		}
 	})
 }

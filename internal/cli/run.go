@@ -135,9 +135,9 @@ func (a *attempt) failed(err error) int {
 
 // report is what the image that took this program's place wants explained.
 type report struct {
-	value    string // "": nothing, this is a run
-	code     int    // exit status of the command
-	overtime bool   // its wall time was over
+	value  string // "": nothing, this is a run
+	code   int    // exit status of the command
+	reason sandbox.Reason
 }
 
 // takeReport takes the report out of the environment: it is for nobody else, and
@@ -149,7 +149,7 @@ func takeReport() (r report) {
 	}
 	os.Unsetenv(sandbox.ExplainVariable)
 	if u, ok := supervise.ParseUnexplained(value); ok && !u.Again() {
-		r = report{value, u.ExitCode, u.Overtime}
+		r = report{value, u.ExitCode, sandbox.Reason(u.Reason)}
 	}
 	return r
 }
@@ -159,13 +159,14 @@ func takeReport() (r report) {
 func (a *attempt) explain(report report) int {
 	p, inv := a.policy, a.inv
 	code, err := a.command().Explain(report.value, a.skip)
-	message, reason := "", sandbox.Exited
+	message := ""
 	switch {
 	case err != nil:
 		code, message = startFailure(p, inv, err)
-	case report.overtime:
-		reason = sandbox.WallTime
-		message = limitMessage(p, &sandbox.Result{Reason: reason, Limit: "time.wall"})
+	case report.reason == sandbox.WallTime:
+		message = limitMessage(p, &sandbox.Result{Reason: report.reason, Limit: "time.wall"})
+	case report.reason == sandbox.CPUTime:
+		message = limitMessage(p, &sandbox.Result{Reason: report.reason, Limit: "time.cpu"})
 	case code == 128+int(unix.SIGSYS) && p.Filtered():
 		message = filterMessage(p)
 	case code == 0: // told for the record
@@ -177,7 +178,7 @@ func (a *attempt) explain(report report) int {
 	if message != "" {
 		complain(message)
 	}
-	a.noteTold(err, reason, code, message)
+	a.noteTold(err, report.reason, code, message)
 	return code
 }
 

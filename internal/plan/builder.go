@@ -43,7 +43,7 @@ type builder struct {
 	whole Var   // in place: argv as `cloche run` was given it
 	asked Label // in place: where the launcher's own failures go
 
-	overtime Var // in place, with a time limit: ToldBase once it is over
+	overtime Var // in place, with time limits: what is added to the report once one is over, see ToldBase
 
 	wholeEnv  Var   // prelude: the environment, the same
 	cwd       *Data // prelude: the caller's working directory
@@ -66,7 +66,7 @@ type builder struct {
 
 	uid, gid Var   // standalone: the caller's
 	e2big    Label // standalone: too many arguments
-	cpuFD    Var   // standalone: file that tells the cgroup's CPU time
+	cpuFD    Var   // launcher that stays: file that tells the cgroup's CPU time
 	group    Var   // standalone: cgroup directory's descriptor
 	entry    Var   // standalone: the file to enter it by
 

@@ -31,6 +31,10 @@ type InPlace struct {
 	Remove   []string // cgroup directories, removed at the end
 	Tell     bool     // the program is executed at every end, to write down how it was
 
+	// CPUTimeFD is the file that tells the CPU time of the cgroup, which CPUs processors can use
+	// up; of a policy without such a limit they mean nothing.
+	CPUTimeFD, CPUs int
+
 	// Prelude: the image begins in the place of the program, which has not found out
 	// any of this; ArgvSkip, Env and Remove mean nothing then.
 	Prelude *Prelude
@@ -41,7 +45,8 @@ type InPlace struct {
 const ExplainVariable = "CLOCHE_EXPLAIN"
 
 // ToldBase is added to the command's exit code in a report that was asked for by Tell, so
-// that one of 0 is told apart from none; twice, where the wall time was over.
+// that one of 0 is told apart from none; twice, where the wall time was over, and three times,
+// where the CPU time was.
 const ToldBase = 256
 
 // Descriptors of a standalone image. The launcher closes all but 0, 1 and 2 at
@@ -204,12 +209,16 @@ func (b *builder) attend(pid Var) {
 		b.op(SysClose, Num(lifelineFD))
 	}
 	b.op(SysSignalfd4, Int(-1), Ref(words("~[]", ^uint64(0))), Num(8), named("SFD_CLOEXEC", unix.SFD_CLOEXEC)).to(sig)
+	if in := b.inPlace(); in != nil && b.policy.Time != (policy.TimeLimits{}) {
+		b.overtime = b.newVar("overtime")
+		b.set(b.overtime, Num(0))
+		if b.policy.Time.CPU > 0 {
+			b.cpuFD = b.newVar("cputime")
+			b.set(b.cpuFD, Num(uint64(in.CPUTimeFD)))
+		}
+	}
 	if w := b.policy.Time.Wall; w > 0 {
 		wallUp = b.label()
-		if b.inPlace() != nil {
-			b.overtime = b.newVar("overtime")
-			b.set(b.overtime, Num(0))
-		}
 		b.op(SysSetitimer, named("ITIMER_REAL", 0), Ref(timerValue(w)), null)
 	}
 	if in := b.in.Standalone.InPlace; in != nil && in.Tell {
@@ -222,15 +231,16 @@ func (b *builder) attend(pid Var) {
 	poll.Bytes[4] = unix.POLLIN
 	b.op(Store, Ref(poll), Slot(sig), Num(4))
 
-	b.mark(loop)
-	timeout := null
+	timeout, pause := null, Var(0)
 	if b.policy.Time.CPU > 0 {
-		cpuUp = b.label()
-		timeout = Ref(words("{tv_nsec=10000000}", 0, uint64(10*time.Millisecond)))
+		cpuUp, pause = b.label(), b.newVar("pause")
+		timeout = Slot(pause)
+		b.set(pause, Ref(timespec(shortestPause)))
 	}
+	b.mark(loop)
 	b.op(SysPpoll, Ref(poll), Num(1), timeout, null, Num(8)).to(n).retryOn(int(unix.EINTR))
 	if b.policy.Time.CPU > 0 {
-		b.checkCPU(cpuUp)
+		b.checkCPU(cpuUp, pause)
 		b.ifEqual(Slot(n), ^uint64(0), Num(0), loop)
 	}
 	b.op(SysRead, Slot(sig), Ref(info), Num(128)).orElse(loop)
@@ -293,6 +303,11 @@ func (b *builder) keepResident(first int) {
 			}
 		}
 	}
+}
+
+// timespec is a struct timespec.
+func timespec(d time.Duration) *Data {
+	return words("{"+d.String()+"}", uint64(d/time.Second), uint64(d%time.Second))
 }
 
 // timerValue is a struct itimerval that fires once.

@@ -3,6 +3,7 @@ package plan
 import (
 	"math"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -142,8 +143,8 @@ func (b *builder) makeCgroup() {
 	b.begin(Step{Process: Launcher, Name: "open the cgroup made in " + dir, Kind: KindCgroup, Path: "cgroup.procs", Origin: p.Origins["limits.parent"]})
 	b.openEither("tasks", "cgroup.procs", cWronly, b.entry)
 	if p.Time.CPU > 0 {
-		b.begin(Step{Process: Launcher, Name: "count CPU time in " + dir, Kind: KindCgroup, Path: "cpu.stat nor cpuacct.usage", Origin: p.Origins["time.cpu"]})
-		b.openEither("cpu.stat", "cpuacct.usage", cRdonly, b.cpuFD)
+		b.begin(Step{Process: Launcher, Name: "count CPU time in " + dir, Kind: KindCgroup, Path: "cpuacct.usage nor cpu.stat", Origin: p.Origins["time.cpu"]})
+		b.openEither("cpuacct.usage", "cpu.stat", cRdonly, b.cpuFD) // v1 may have a cpu.stat beside it, of something else
 	}
 	b.mark(end)
 }
@@ -271,21 +272,51 @@ func (b *builder) enterOwnCgroup() {
 	b.mark(end)
 }
 
-// checkCPU goes to timeUp when the cgroup has used its CPU time: microseconds
-// after "usage_usec " in v2's cpu.stat, nanoseconds alone in v1's cpuacct.usage.
-func (b *builder) checkCPU(timeUp Label) {
+// shortestPause is the time between two looks at the CPU time that is nearly used up.
+const shortestPause = 10 * time.Millisecond
+
+// checkCPU goes to timeUp when the cgroup has used its CPU time: nanoseconds alone in v1's
+// cpuacct.usage, microseconds after "usage_usec " in v2's cpu.stat. Else it sets pause, for which
+// to wait until the next look: no longer than all processors together need to use up what
+// is left, where it is known how many they are.
+func (b *builder) checkCPU(timeUp Label, pause Var) {
 	text := buffer("cpu", 64)
-	used := b.tmp("used")
+	used, all := b.tmp("used"), Num(^uint64(0))
 	v1, end := b.label(), b.label()
 	limit := b.policy.Time.CPU
+	type wait struct {
+		left, pause time.Duration
+		at          Label
+	}
+	var waits []wait
+	if in := b.inPlace(); in != nil {
+		for left := limit / 4; left/time.Duration(in.CPUs) > shortestPause; left /= 4 {
+			waits = append(waits, wait{left, left / time.Duration(in.CPUs), b.label()})
+		}
+	}
+	compare := func(unit time.Duration) {
+		b.op(Branch, Slot(used), all, Num(uint64(limit/unit)), Num(CondGreater)).then(timeUp).orElse(Following)
+		for _, w := range waits {
+			b.op(Branch, Slot(used), all, Num(uint64((limit-w.left)/unit)), Num(CondLess)).then(w.at).orElse(Following)
+		}
+	}
 	const prefix = "usage_usec "
+	b.set(pause, Ref(timespec(shortestPause)))
 	b.op(SysPread64, Slot(b.cpuFD), Ref(text), Num(63), Num(0)).orElse(end)
 	b.op(Compare, Ref(text), b.str(prefix), Num(uint64(len(prefix)))).orElse(v1)
 	b.op(Parse, RefAt(text, len(prefix))).to(used)
-	b.op(Branch, Slot(used), Num(^uint64(0)), Num(uint64(limit.Microseconds())), Num(CondGreater)).then(timeUp).orElse(end)
+	compare(time.Microsecond)
+	b.jump(end)
 	b.mark(v1)
 	b.op(Parse, Ref(text)).to(used)
-	b.op(Branch, Slot(used), Num(^uint64(0)), Num(uint64(limit.Nanoseconds())), Num(CondGreater)).then(timeUp).orElse(Following)
+	compare(time.Nanosecond)
+	if len(waits) > 0 {
+		b.jump(end)
+	}
+	for _, w := range waits {
+		b.mark(w.at)
+		b.set(pause, Ref(timespec(w.pause))).then(end)
+	}
 	b.mark(end)
 }
 

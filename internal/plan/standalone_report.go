@@ -89,16 +89,17 @@ func (b *builder) endInTime(pid Var, status *Data, wallUp, cpuUp, reaped Label) 
 		what string
 		key  string
 		flag string
+		over uint64
 	}{
-		{t.Wall, wallUp, "it ran for " + policy.FormatDuration(t.Wall), "time.wall", "--wall-time"},
-		{t.CPU, cpuUp, "it used " + policy.FormatDuration(t.CPU) + " of CPU time", "time.cpu", "--cpu-time"},
+		{t.Wall, wallUp, "it ran for " + policy.FormatDuration(t.Wall), "time.wall", "--wall-time", ToldBase},
+		{t.CPU, cpuUp, "it used " + policy.FormatDuration(t.CPU) + " of CPU time", "time.cpu", "--cpu-time", 2 * ToldBase},
 	} {
 		if limit.set == 0 {
 			continue
 		}
 		b.mark(limit.at)
 		if b.inPlace() != nil { // the program finds the words
-			b.set(b.overtime, Num(ToldBase)).then(kill)
+			b.set(b.overtime, Num(limit.over)).then(kill)
 			continue
 		}
 		text := killedMessage(b.policy, limit.what, limit.key, limit.flag)

@@ -3,6 +3,7 @@ package supervise
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,8 +26,7 @@ func CanBecome(spec *Spec) bool {
 	others := p.Limits // than of processes, which nobody has to watch
 	others.Drop("pids")
 	if spec.Tell {
-		others = policy.Limits{} // and nobody waits to be told of the others
-		times.Wall = 0           // which the launcher keeps
+		others, times = policy.Limits{}, policy.TimeLimits{} // nobody waits to be told of the others, and the launcher keeps these
 	}
 	return spec.Terminal == [3]bool{} && p.Output == 0 && times == (policy.TimeLimits{}) && len(others.Set()) == 0 &&
 		p.User.Mode != policy.UserRanges && spec.Notify == nil && !spec.Audit && len(spec.ExtraFiles) == 0 && p.Unshare.PID
@@ -77,8 +77,10 @@ func (pr *Prepared) become(argv []string, skip int) error {
 
 	keep := []int{pipe[0], pipe[1], exe}
 	keep = append(keep, pr.input.EntryFDs...)
-	if pr.input.CgroupFD >= 0 {
-		keep = append(keep, pr.input.CgroupFD)
+	for _, fd := range [...]int{pr.input.CgroupFD, in.CPUTimeFD} {
+		if fd >= 0 {
+			keep = append(keep, fd)
+		}
 	}
 	for _, fd := range keep {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
@@ -92,11 +94,11 @@ func (pr *Prepared) become(argv []string, skip int) error {
 // inPlace is the plan's part about executing in place. When a failure is looked
 // up afterwards the numbers differ and the operations are the same.
 func (pr *Prepared) inPlace(pipe [2]int, exe, skip int) *plan.InPlace {
-	in := &plan.InPlace{ArgvSkip: skip, ReadFD: pipe[0], ExeFD: exe, Env: os.Environ(), Tell: pr.spec.Tell}
+	in := &plan.InPlace{ArgvSkip: skip, ReadFD: pipe[0], ExeFD: exe, Env: os.Environ(), Tell: pr.spec.Tell, CPUTimeFD: -1, CPUs: runtime.NumCPU()}
 	in.Env = slices.DeleteFunc(in.Env, func(kv string) bool { return strings.HasPrefix(kv, plan.ExplainVariable+"=") })
 	pr.input.StatusFD = pipe[1]
 	if pr.group != nil {
-		in.Remove = pr.group.Paths()
+		in.Remove, in.CPUTimeFD = pr.group.Paths(), pr.group.CPUTimeFD()
 		for i, e := range pr.group.Entries() {
 			pr.input.EntryFDs[i] = e.FD
 		}
@@ -119,9 +121,9 @@ func (pr *Prepared) assembleInPlace(in *plan.InPlace) (*launcher.Image, error) {
 type Unexplained struct {
 	Op       int // the image's operation that failed
 	Errno    syscall.Errno
-	ExitCode int  // of the command, as a shell says it; 125 when it did not run; 0: see Again
-	Told     bool // the report was asked for, whatever the end was: Spec.Tell
-	Overtime bool // the launcher ended it, when its wall time was over
+	ExitCode int    // of the command, as a shell says it; 125 when it did not run; 0: see Again
+	Told     bool   // the report was asked for, whatever the end was: Spec.Tell
+	Reason   Reason // WallTime or CPUTime, where the launcher ended it; else Exited
 }
 
 // Again reports whether there is nothing to explain: a prelude could not make the
@@ -141,18 +143,12 @@ func ParseUnexplained(s string) (u Unexplained, ok bool) {
 		}
 		n[i], s = int(v), rest
 	}
-	if n[3] != os.Getpid() || n[2] >= 2*plan.ToldBase+256 {
+	reasons := [...]Reason{Exited, Exited, WallTime, CPUTime}
+	told := n[2] / plan.ToldBase
+	if n[3] != os.Getpid() || told >= len(reasons) {
 		return u, false
 	}
-	u = Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2]}
-	if n[2] >= 2*plan.ToldBase {
-		n[2] -= plan.ToldBase
-		u.Overtime = true
-	}
-	if n[2] >= plan.ToldBase {
-		u.ExitCode, u.Told = n[2]-plan.ToldBase, true
-	}
-	return u, true
+	return Unexplained{Op: n[0], Errno: syscall.Errno(n[1]), ExitCode: n[2] % plan.ToldBase, Told: told > 0, Reason: reasons[told]}, true
 }
 
 // Failure finds the words for u by making spec's plan once more; nil when no
