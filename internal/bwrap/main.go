@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cloche-sandbox/cloche/internal/host"
 	"github.com/cloche-sandbox/cloche/internal/plan"
 	"github.com/cloche-sandbox/cloche/internal/supervise"
 )
@@ -202,30 +203,10 @@ func extraOptions() ([]string, error) {
 	return words, nil
 }
 
-// readFD reads a descriptor to its end. It stays open: who closes it gives its number away.
-func readFD(fd, most int) ([]byte, error) {
-	var data []byte
-	buf := make([]byte, min(most+1, 16<<10))
-	for {
-		n, err := unix.Read(fd, buf)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return nil, err
-		case n == 0:
-			return data, nil
-		}
-		if data = append(data, buf[:n]...); len(data) > most {
-			return nil, unix.EFBIG
-		}
-	}
-}
-
-// readArgs is readFD of arguments, closed afterwards: more than the kernel passes to a program is no use.
+// readArgs reads arguments from a descriptor, which is closed afterwards: more than the kernel passes to a program is no use.
 func readArgs(fd int) ([]byte, error) {
 	defer unix.Close(fd)
-	return readFD(fd, 8<<20)
+	return host.ReadFD(fd, 8<<20)
 }
 
 // said is an error in bubblewrap's words, which begin with a capital letter.
@@ -236,7 +217,7 @@ func (s said) Error() string { return string(s) }
 // readProgram reads a compiled filter: an array of struct sock_filter.
 func readProgram(fd int) ([]unix.SockFilter, error) {
 	const size = 8
-	data, err := readFD(fd, size*unix.BPF_MAXINSNS*16)
+	data, err := host.ReadFD(fd, size*unix.BPF_MAXINSNS*16)
 	if err != nil {
 		return nil, failed("Can't read seccomp data", err)
 	}
@@ -289,7 +270,7 @@ func userNamespaces() bool {
 		return false
 	}
 	defer unix.Close(fd)
-	most, err := readFD(fd, 64)
+	most, err := host.ReadFD(fd, 64)
 	return err == nil && strings.TrimSpace(string(most)) != "0"
 }
 

@@ -2,10 +2,11 @@ package cgroup
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
 // openDir opens a directory that groups are made in, and makes sure that it
@@ -96,22 +97,8 @@ func readBelow(dir int, name string) (string, error) {
 }
 
 func readAll(fd int) (string, error) {
-	buf := make([]byte, 0, 4096)
-	for {
-		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return "", err
-		case n == 0:
-			return string(buf), nil
-		}
-		buf = buf[:len(buf)+n]
-		if len(buf) == cap(buf) {
-			buf = slices.Grow(buf, 4*cap(buf))
-		}
-	}
+	text, err := host.ReadFD(fd, host.Whole)
+	return string(text), err
 }
 
 // readFile reads a file of procfs, cgroupfs or sysfs: few large reads, no stat.

@@ -28,15 +28,11 @@ func thaw(s *named.Sandbox) error { return freeze(s, false) }
 
 // freeze stops or lets run all processes of a sandbox at once, by its cgroup.
 func freeze(s *named.Sandbox, on bool) error {
-	init, err := s.InitProcess()
+	dirs, closeDirs, err := cgroupsOf(s)
 	if err != nil {
 		return err
 	}
-	dirs, err := cgroup.Of(init.Pid)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.Name, err)
-	}
-	defer closeDirs(dirs)
+	defer closeDirs()
 	for _, d := range dirs {
 		if d.V2 && d.Has("cgroup.freeze") || d.Has("freezer.state") {
 			return d.Freeze(on)
@@ -45,8 +41,18 @@ func freeze(s *named.Sandbox, on bool) error {
 	return fmt.Errorf("%s has no cgroup with a freezer of its own: this user may make none here, so it can't be paused; stop its processes instead: cloche kill -s STOP --all %s", s.Name, s.Name)
 }
 
-func closeDirs(dirs []*cgroup.Dir) {
-	for _, d := range dirs {
-		d.Close()
+// cgroupsOf opens the cgroups of a sandbox that runs; closeDirs closes them.
+func cgroupsOf(s *named.Sandbox) (dirs []*cgroup.Dir, closeDirs func(), err error) {
+	init, err := s.InitProcess()
+	if err != nil {
+		return nil, nil, err
 	}
+	if dirs, err = cgroup.Of(init.Pid); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", s.Name, err)
+	}
+	return dirs, func() {
+		for _, d := range dirs {
+			d.Close()
+		}
+	}, nil
 }

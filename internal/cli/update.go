@@ -40,19 +40,15 @@ func (u *Update) Run(names []string) error {
 }
 
 func (u *Update) change(s *named.Sandbox, l *policy.Limits) error {
-	init, err := s.InitProcess()
+	dirs, closeDirs, err := cgroupsOf(s)
 	if err != nil {
 		return err
 	}
+	defer closeDirs()
 	p, err := s.Policy()
 	if err != nil {
 		return err
 	}
-	dirs, err := cgroup.Of(init.Pid)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.Name, err)
-	}
-	defer closeDirs(dirs)
 	// What can't be done as a whole is not begun.
 	for _, f := range []struct{ asked, limit, v2, v1 string }{
 		{u.Memory, "memory", "memory.max", "memory.limit_in_bytes"}, {u.CPUs, "cpus", "cpu.max", "cpu.cfs_quota_us"}, {u.Pids, "pids", "pids.max", "pids.max"},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
 // target is a process that is looked at.
@@ -121,23 +123,9 @@ func (t *target) read(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	buf := make([]byte, 0, 4096)
-	for {
-		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return "", err
-		case n == 0:
-			return string(buf), nil
-		}
-		if buf = buf[:len(buf)+n]; len(buf) == cap(buf) {
-			buf = slices.Grow(buf, 2*cap(buf))
-		}
-	}
+	defer unix.Close(fd)
+	text, err := host.ReadFD(fd, host.Whole)
+	return string(text), err
 }
 
 // readlink reads a symbolic link below /proc/PID.

@@ -11,10 +11,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cloche-sandbox/cloche/internal/host"
 )
 
 // ErrExists and ErrNotExist are what Create and the others find about a name.
@@ -243,29 +244,14 @@ func (e *Entry) Read(file string) ([]byte, error) {
 // resolveOwn keeps a lookup to the files of an entry.
 const resolveOwn = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
 
-// readFile reads a small file with as few calls as can be; an [os.File] takes a dozen. `cloche ps`
-// reads hundreds. The error is an errno.
+// readFile reads a small file. The error is an errno.
 func readFile(dir int, name string, resolve uint64) ([]byte, error) {
 	fd, err := unix.Openat2(dir, name, &unix.OpenHow{Flags: unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK, Resolve: resolve})
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	data := make([]byte, 0, 4096)
-	for {
-		n, err := unix.Read(fd, data[len(data):cap(data)])
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return nil, err
-		case n == 0:
-			return data, nil
-		}
-		if data = data[:len(data)+n]; len(data) == cap(data) {
-			data = slices.Grow(data, len(data))
-		}
-	}
+	return host.ReadFD(fd, host.Whole)
 }
 
 // OpenFile opens a file of the entry, not through a link.
