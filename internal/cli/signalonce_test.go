@@ -58,12 +58,13 @@ type catcher struct {
 	cmd    *exec.Cmd
 	mu     sync.Mutex
 	caught []int
+	more   chan struct{} // has one in it when there is more in caught
 	ended  chan struct{} // when nobody holds its stdout any more
 }
 
 func catch(t *testing.T, args ...string) *catcher {
 	t.Helper()
-	c := &catcher{t: t, cmd: cloche(args...), ended: make(chan struct{})}
+	c := &catcher{t: t, cmd: cloche(args...), more: make(chan struct{}, 1), ended: make(chan struct{})}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +83,10 @@ func catch(t *testing.T, args ...string) *catcher {
 			c.mu.Lock()
 			c.caught = append(c.caught, n)
 			c.mu.Unlock()
+			select {
+			case c.more <- struct{}{}:
+			default: // it has not been looked at yet
+			}
 		}
 	}()
 	c.gets(0)
@@ -102,7 +107,19 @@ func (c *catcher) count(n int) (times int) {
 
 func (c *catcher) gets(n int) {
 	c.t.Helper()
-	eventually(c.t, fmt.Sprintf("signal %d", n), func() bool { return c.count(n) > 0 })
+	c.getsTimes(n, 1)
+}
+
+// getsTimes waits until the command has got a signal so many times.
+func (c *catcher) getsTimes(n, times int) {
+	c.t.Helper()
+	for late := time.After(longPatience); c.count(n) < times; {
+		select {
+		case <-c.more:
+		case <-late:
+			c.t.Fatalf("waited in vain for signal %d", n)
+		}
+	}
 }
 
 func (c *catcher) send(n int) {
@@ -237,7 +254,7 @@ func passedOnOnce(t *testing.T) {
 				c.send(n)
 				c.send(int(syscall.SIGCONT))
 				continued++
-				eventually(t, "SIGCONT to be passed on", func() bool { return c.count(int(syscall.SIGCONT)) == continued })
+				c.getsTimes(int(syscall.SIGCONT), continued)
 			}
 			// SIGKILL ends the command with Cloche.
 			c.send(int(syscall.SIGKILL))
