@@ -126,7 +126,7 @@ func TestDetachedAlone(t *testing.T) {
 	asRootAndUser(t, func(t *testing.T) {
 		requireSandbox(t)
 		t.Setenv(named.DirVariable, t.TempDir()+"/sandboxes")
-		args := []string{"run", "--name", "alone", "--detach", "--wall-time", "1h"}
+		args := []string{"run", "--name", "alone", "--detach", "--wall-time", "1h", "--max-output", "1M"}
 		if os.Geteuid() == 0 { // who may make a cgroup
 			args = append(args, "--cpu-time", "1h", "--memory", "64M")
 		}

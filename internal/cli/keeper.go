@@ -46,6 +46,7 @@ type keeper struct {
 type stream struct {
 	sandbox *named.Sandbox
 	log     logFile
+	meter   *meter    // of both; nil: nobody asked how much it writes
 	since   time.Time // when it was found that nobody has the FIFO open to write; zero: somebody has
 }
 
@@ -172,6 +173,10 @@ func (k *keeper) follow(name string) {
 		return
 	}
 	defer e.Close()
+	var m *meter
+	if s.MaxOutput > 0 {
+		m = newMeter(e, int64(s.MaxOutput))
+	}
 	for _, file := range streams {
 		f, err := e.OpenFile(file, unix.O_RDONLY, 0)
 		if err != nil {
@@ -186,7 +191,7 @@ func (k *keeper) follow(name string) {
 		if err != nil || fd < 0 || unix.SetNonblock(fd, true) != nil {
 			continue
 		}
-		k.streams[fd] = &stream{sandbox: s, log: logFile{record: name, name: file + ".log"}, since: time.Now()}
+		k.streams[fd] = &stream{sandbox: s, log: logFile{record: name, name: file + ".log"}, meter: m, since: time.Now()}
 	}
 	k.reading[name] = s.Owner
 }
@@ -202,7 +207,7 @@ func (k *keeper) read(fd int) {
 	case err == unix.EINTR:
 	case err == unix.EAGAIN, err == nil && n > 0:
 		if n > 0 {
-			s.log.write(k.buf[:n])
+			k.keep(s, k.buf[:n])
 		}
 		if !s.since.IsZero() && k.watch(fd) == nil {
 			s.since = time.Time{}
@@ -225,6 +230,9 @@ func (k *keeper) end(fd int, s *stream) {
 		if other.sandbox == s.sandbox {
 			return
 		}
+	}
+	if s.meter != nil {
+		s.meter.close()
 	}
 	if k.reading[s.sandbox.Name] == s.sandbox.Owner {
 		delete(k.reading, s.sandbox.Name)

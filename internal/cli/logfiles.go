@@ -36,12 +36,17 @@ func openRecord(name string) (*state.Entry, error) {
 }
 
 // redirectLogs makes new FIFOs and makes them the standard streams.
-func redirectLogs(name string) error {
-	e, err := openRecord(name)
+func redirectLogs(s *named.Sandbox) error {
+	e, err := openRecord(s.Name)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
+	if s.MaxOutput > 0 {
+		if err := e.Write(writtenFile, written(0)); err != nil {
+			return err
+		}
+	}
 	for _, s := range streams {
 		for _, file := range []string{s, s + ".log", s + ".log.1"} {
 			if err := e.Delete(file); err != nil {

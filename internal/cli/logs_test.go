@@ -253,3 +253,26 @@ func TestLogsComplete(t *testing.T) {
 		ok(t, "rm", "box")
 	}
 }
+
+// TestOutputOverKeepers: the limit of output holds from one keeper of logs to the next, and the log has as much.
+func TestOutputOverKeepers(t *testing.T) {
+	requireSandbox(t)
+	t.Setenv(named.DirVariable, t.TempDir()+"/sandboxes")
+	const half = "head -c 40000 /dev/zero | tr '\\0' x; "
+	background(t, "box", "--max-output", "60000", "--", "sh", "-c", half+"until test -e /tmp/go; do sleep 0.01; done; "+half+"sleep 1000")
+	size := func() int64 {
+		info, err := os.Stat(filepath.Join(os.Getenv(named.DirVariable), "box", "out.log"))
+		if err != nil {
+			return 0
+		}
+		return info.Size()
+	}
+	eventually(t, "the first half", func() bool { return size() == 40000 })
+	killKeeper(t)
+	ok(t, "exec", "box", "touch", "/tmp/go")
+	background(t, "other", "--", "sleep", "1000")
+	eventually(t, "the end", func() bool { return strings.Contains(ok(t, "ps", "--format", "{{.Name}} {{.Reason}}"), "box output\n") })
+	if n := size(); n != 60000 {
+		t.Errorf("the log has %d bytes", n)
+	}
+}

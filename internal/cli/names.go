@@ -34,13 +34,13 @@ func (a *attempt) register() error {
 		UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Owner: me, Limits: p.Limits,
 	}
 	if a.stays {
-		a.record.Detached, a.record.Log = true, a.record.Dir()
+		a.record.Detached, a.record.Log, a.record.MaxOutput = true, a.record.Dir(), p.Output
 	}
 	if err := named.Create(a.record, p); err != nil {
 		return fmt.Errorf("--name: %w", err)
 	}
 	if a.stays {
-		if err := redirectLogs(a.record.Name); err != nil {
+		if err := redirectLogs(a.record); err != nil {
 			a.noteEnd(nil, exitFailure, err.Error())
 			return fmt.Errorf("--detach: %w", err)
 		}
@@ -146,6 +146,8 @@ func (a *attempt) noteTold(err error, reason sandbox.Reason, code int, message s
 	switch {
 	case err != nil:
 		r = nil
+	case s.Over:
+		r.Reason = sandbox.Output
 	case code > 128 && reason == sandbox.Exited:
 		r.Reason = sandbox.Signaled
 	}

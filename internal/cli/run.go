@@ -115,14 +115,21 @@ func (a *attempt) command() *sandbox.Cmd {
 
 // start runs the command to its end; the error is of one that never ran.
 func (a *attempt) start() (int, error) {
-	cmd := a.command()
 	if a.result == nil && (a.record == nil || a.stays) {
+		cmd := a.command()
+		if a.stays && cmd.Policy.Output > 0 {
+			cmd.Policy = cmd.Policy.Clone()
+			cmd.Policy.Output = 0 // which the keeper of logs counts
+		}
 		// With nothing to watch or to report there is no reason to stay.
 		if ok, err := cmd.Exec(a.argv, a.skip); ok {
 			return 0, err
 		}
+		if a.stays && a.policy.Output > 0 {
+			a.note(func(s *named.Sandbox) { s.MaxOutput = 0 })
+		}
 	}
-	return a.supervised(cmd)
+	return a.supervised(a.command())
 }
 
 // failed tells of a command that never ran.

@@ -44,7 +44,11 @@ type Sandbox struct {
 	Denied   *int64 `json:"denied,omitempty"`
 	Detached bool   `json:"detached,omitempty"`
 	Log      string `json:"log,omitempty"` // directory of its output
-	Ended    *Ended `json:"ended,omitempty"`
+	// MaxOutput is what the keeper of logs lets it write; 0: that is not its business. Over is that it wrote more,
+	// and was ended.
+	MaxOutput policy.Size `json:"max_output,omitempty"`
+	Over      bool        `json:"over,omitempty"`
+	Ended     *Ended      `json:"ended,omitempty"`
 }
 
 // Ended is how a sandbox ended.
