@@ -17,6 +17,8 @@ import (
 
 // Cmd is a command to be run in a sandbox, or one that runs or ran.
 type Cmd struct {
+	// Policy says what the command may do. Where it shows the records of this user's sandboxes, they are
+	// hidden all the same, unless it names their very directory.
 	Policy *policy.Policy
 	// Args[0] is looked up in the PATH inside, unless it holds a slash. A policy
 	// with ShowCommand, such as the judge profile, finds the file outside, a
