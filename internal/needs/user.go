@@ -45,7 +45,8 @@ func OrdinaryUser() int {
 	cmd.Dir = home
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: UID, Gid: UID}}
-	cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "PATH=/usr/local/bin:/usr/bin:/bin", "CLOCHE_REQUIRE=" + os.Getenv("CLOCHE_REQUIRE")}
+	// Records are made where they would be shown, as below /tmp where nothing names a place: package named.
+	cmd.Env = []string{"HOME=" + home, "TMPDIR=" + home, "PATH=/usr/local/bin:/usr/bin:/bin", "CLOCHE_STATE_DIR=" + home + "/.sandboxes", "CLOCHE_REQUIRE=" + os.Getenv("CLOCHE_REQUIRE")}
 	if err := cmd.Run(); err != nil {
 		fmt.Println("as an ordinary user:", err)
 		return 1
