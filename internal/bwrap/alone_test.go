@@ -49,7 +49,9 @@ func TestAlone(t *testing.T) {
 	needs.Programs(t, "awk", "unshare")
 	plain, fast := ours(t), fused(t)
 	lines := [][3]string{
-		{"agent", agentLine, everything}, {"flatpak", flatpakLine, everything}, {"all", allLine, everything},
+		{"agent", agentLine, everything},
+		{"flatpak", flatpakLine, everything},
+		{"all", allLine, everything},
 		{"network of the caller", "--unshare-all --share-net --ro-bind / / --proc /proc --dev /dev", everything},
 		{"pid namespace alone", "--unshare-pid --ro-bind / / --proc /proc", everything},
 		{"all but the user namespace", "--unshare-pid --unshare-ipc --unshare-uts --unshare-net --unshare-cgroup --ro-bind / / --proc /proc --dev /dev --die-with-parent", everything},
@@ -157,7 +159,9 @@ func TestAloneTaken(t *testing.T) {
 			env        string
 			taken      bool
 		}{
-			{"agent", agentLine, "", true}, {"flatpak", flatpakLine, "", true}, {"all", allLine, "", true},
+			{"agent", agentLine, "", true},
+			{"flatpak", flatpakLine, "", true},
+			{"all", allLine, "", true},
 			{"a descriptor", allLine + " --bind-fd 3 /tmp", "", false},
 			{"no pid namespace", "--ro-bind / /", "", false},
 			{"own options", allLine, "CLOCHE_BWRAP_OPTIONS=--cloche-rlimit nofile=99", false},

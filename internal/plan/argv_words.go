@@ -69,10 +69,24 @@ func (d *decider) words() {
 		name string
 		at   Arg
 	}{
-		{&s.user, "user namespace", Num(0)}, {&s.ipc, "ipc namespace", Num(0)}, {&s.uts, "uts namespace", Num(0)}, {&s.pid, "pid namespace", Num(0)},
-		{&s.net, "network namespace", Num(0)}, {&s.cgroup, "cgroup namespace", Num(0)}, {&s.flags, "flags", Num(0)}, {&s.session, "session", Num(0)},
-		{&s.dies, "dies", Num(0)}, {&s.bare, "bare", Num(0)}, {&s.keep, "keep", Num(0)}, {&s.mask, "mask", Num(0)}, {&s.chdir, "chdir", Num(0)},
-		{&s.mode, "mode", Num(0o755)}, {&s.parents, "parents", Num(0o755)}, {&s.put, "put", Ref(d.acts())}, {&s.dev, "dev", Num(0)}, {&s.rootTree, "host", Num(0)},
+		{&s.user, "user namespace", Num(0)},
+		{&s.ipc, "ipc namespace", Num(0)},
+		{&s.uts, "uts namespace", Num(0)},
+		{&s.pid, "pid namespace", Num(0)},
+		{&s.net, "network namespace", Num(0)},
+		{&s.cgroup, "cgroup namespace", Num(0)},
+		{&s.flags, "flags", Num(0)},
+		{&s.session, "session", Num(0)},
+		{&s.dies, "dies", Num(0)},
+		{&s.bare, "bare", Num(0)},
+		{&s.keep, "keep", Num(0)},
+		{&s.mask, "mask", Num(0)},
+		{&s.chdir, "chdir", Num(0)},
+		{&s.mode, "mode", Num(0o755)},
+		{&s.parents, "parents", Num(0o755)},
+		{&s.put, "put", Ref(d.acts())},
+		{&s.dev, "dev", Num(0)},
+		{&s.rootTree, "host", Num(0)},
 	} {
 		*v.v = d.newVar(v.name)
 		d.set(*v.v, v.at)
