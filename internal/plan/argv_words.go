@@ -16,25 +16,10 @@ const (
 // plainWords leaves where a word is none of the options, or there is no command.
 func (d *decider) plainWords(a *Argv) {
 	d.leaveOn(a.Not)
-	at, p, first := d.tmp("word"), d.tmp("pointer"), d.tmp("byte")
+	at, p := d.tmp("word"), d.tmp("pointer")
 	loop, command := d.label(), d.label()
 	skips := [3]Label{loop, d.label(), d.label()}
-	d.set(at, Slot(VarArgv))
-	d.advance(at, 8)
-	d.mark(loop)
-	d.op(Load, Slot(at), Num(8)).to(p)
-	d.ifEqual(Slot(p), every, Num(0), d.leave)
-	d.op(Load, Slot(p), Num(1)).to(first)
-	d.unlessEqual(Slot(first), every, Num('-'), command)
-	d.advance(at, 8)
-	for i := range a.Options {
-		o := &a.Options[i]
-		d.op(Compare, Slot(p), d.str(o.Name), Num(uint64(len(o.Name)+1))).then(skips[o.Words]).orElse(Following)
-	}
-	d.op(Compare, Slot(p), d.str("--"), Num(3)).orElse(d.leave)
-	d.op(Load, Slot(at), Num(8)).to(p)
-	d.ifEqual(Slot(p), every, Num(0), d.leave)
-	d.jump(command)
+	d.nextWord(a, at, loop, command, func(o int) Label { return skips[a.Options[o].Words] })
 	for n := 2; n > 0; n-- {
 		d.mark(skips[n])
 		d.op(Load, Slot(at), Num(8)).to(p)
@@ -43,6 +28,32 @@ func (d *decider) plainWords(a *Argv) {
 	}
 	d.jump(loop)
 	d.mark(command)
+}
+
+// nextWord begins the loop over the words: an option's goes on where does says, with at behind it, and the first that is none
+// at command, with at there. It leaves at any other option, and where there is no command.
+func (d *decider) nextWord(a *Argv, at Var, loop, command Label, does func(option int) Label) {
+	p, first, dashes := d.tmp("pointer"), d.tmp("byte"), d.label()
+	word := func() {
+		d.op(Load, Slot(at), Num(8)).to(p)
+		d.ifEqual(Slot(p), every, Num(0), d.leave)
+		d.op(Load, Slot(p), Num(1)).to(first)
+		d.ifEqual(Slot(first), every, Num(0), d.leave)
+	}
+	d.set(at, Slot(VarArgv))
+	d.advance(at, 8)
+	d.mark(loop)
+	word()
+	d.unlessEqual(Slot(first), every, Num('-'), command)
+	d.advance(at, 8)
+	for i := range a.Options {
+		name := a.Options[i].Name
+		d.op(Compare, Slot(p), d.str(name), Num(uint64(len(name)+1))).then(does(i)).orElse(Following)
+	}
+	d.op(Compare, Slot(p), d.str("--"), Num(3)).then(dashes).orElse(d.leave)
+	d.mark(dashes)
+	word()
+	d.jump(command)
 }
 
 // leaveOn leaves where the environment has one of these variables, or the report that
@@ -91,25 +102,14 @@ func (d *decider) words() {
 		*v.v = d.newVar(v.name)
 		d.set(*v.v, v.at)
 	}
-	at, p, first := d.newVar("word"), d.tmp("pointer"), d.tmp("byte")
+	at := d.newVar("word")
 	words := [2]Var{d.newVar("first"), d.newVar("second")}
-	loop, note, command, dashes := d.label(), d.label(), d.label(), d.label()
+	loop, note, command := d.label(), d.label(), d.label()
 	does := make([]Label, len(a.Options))
-	d.set(at, Slot(VarArgv))
-	d.advance(at, 8)
-	d.mark(loop)
-	d.op(Load, Slot(at), Num(8)).to(p)
-	d.ifEqual(Slot(p), every, Num(0), d.leave)
-	d.op(Load, Slot(p), Num(1)).to(first)
-	d.ifEqual(Slot(first), every, Num(0), d.leave)
-	d.unlessEqual(Slot(first), every, Num('-'), command)
-	d.advance(at, 8)
-	for i := range a.Options {
-		o := &a.Options[i]
+	for i := range does {
 		does[i] = d.label()
-		d.op(Compare, Slot(p), d.str(o.Name), Num(uint64(len(o.Name)+1))).then(does[i]).orElse(Following)
 	}
-	d.op(Compare, Slot(p), d.str("--"), Num(3)).then(dashes).orElse(d.leave)
+	d.nextWord(a, at, loop, command, func(o int) Label { return does[o] })
 	for i := range a.Options {
 		o := &a.Options[i]
 		d.mark(does[i])
@@ -127,11 +127,6 @@ func (d *decider) words() {
 	d.mark(note)
 	d.noteAct()
 	d.jump(loop)
-	d.mark(dashes)
-	d.op(Load, Slot(at), Num(8)).to(p)
-	d.ifEqual(Slot(p), every, Num(0), d.leave)
-	d.op(Load, Slot(p), Num(1)).to(first)
-	d.ifEqual(Slot(first), every, Num(0), d.leave)
 	d.mark(command)
 	d.set(VarArgv, Slot(at))
 }
@@ -209,7 +204,7 @@ func (d *decider) noteMode(word, at Var) {
 	d.jump(d.leave)
 	d.mark(follows)
 	d.set(s.mode, Num(0))
-	digit, end := d.label(), d.label()
+	digit := d.label()
 	d.set(p, Slot(word))
 	d.op(Load, Slot(p), Num(1)).to(c)
 	d.mark(digit)
@@ -221,7 +216,6 @@ func (d *decider) noteMode(word, at Var) {
 	d.advance(p, 1)
 	d.op(Load, Slot(p), Num(1)).to(c)
 	d.unlessEqual(Slot(c), every, Num(0), digit)
-	d.mark(end)
 	// Whom it is closed to, the directories on the way are closed to as well.
 	group, others := d.label(), d.label()
 	d.unlessEqual(Slot(s.mode), 0o070, Num(0), group)

@@ -86,7 +86,7 @@ func (b *builder) bound(keep uint64) {
 	if !certain && !b.builds() {
 		return
 	}
-	b.dropBounding(keep)
+	b.dropBounding(capsArg(keep))
 	if keep == 0 {
 		call := b.op(SysPrctl, named("PR_SET_SECUREBITS", unix.PR_SET_SECUREBITS), Num(secureBits), Num(0), Num(0), Num(0))
 		if !certain || b.argv() != nil {
@@ -100,16 +100,16 @@ func (b *builder) setCapabilities(keep, inheritable uint64) {
 	b.op(SysCapset, Ref(capHeader), Ref(capData(keep, inheritable)))
 }
 
-// dropBounding drops every capability but keep from the bounding set.
-func (b *builder) dropBounding(keep uint64) {
+// dropBounding drops every capability but the set keep from the bounding set.
+func (b *builder) dropBounding(keep Arg) {
 	c := b.tmp("capability")
 	next := b.label()
 	b.set(c, Num(0))
 	loop := b.here()
-	for k := uint64(0); k <= lastCap; k++ {
-		if keep&(1<<k) != 0 {
-			b.ifEqual(Slot(c), ^uint64(0), capArg(k), next)
-		}
+	if keep != Num(0) {
+		kept := b.tmp("kept")
+		b.op(Alu, keep, Slot(c), Num(1), Num(0), Num(0)).to(kept)
+		b.ifEqual(Slot(kept), ^uint64(0), Num(1), next)
 	}
 	b.op(SysPrctl, named("PR_CAPBSET_DROP", unix.PR_CAPBSET_DROP), Slot(c), Num(0), Num(0), Num(0)).ignoring()
 	b.mark(next)
@@ -161,6 +161,14 @@ func CapabilityNames(set uint64) []string {
 		}
 	}
 	return names
+}
+
+// capsArg is a set of them.
+func capsArg(set uint64) Arg {
+	if set == 0 {
+		return Num(0)
+	}
+	return named(capText(set), set)
 }
 
 func capArg(c uint64) Arg { return named(capNames[c], c) }

@@ -123,7 +123,7 @@ func (b *containerBuilder) process(p *ContainerProcess) {
 	b.scheduling(p)
 	b.containerRlimits(p)
 	b.begin(Step{Process: Command, Name: "capability bounds", Kind: KindCapabilities, Origin: "process.capabilities.bounding"})
-	b.dropBounding(p.Bounding)
+	b.dropBounding(capsArg(p.Bounding))
 	b.identity(p)
 	b.begin(Step{Process: Command, Name: "close descriptors"})
 	b.closeOnExec()
